@@ -1,0 +1,90 @@
+"""Stage 5, combine: the weighted sum over a token's experts, always in the same order."""
+
+import torch
+import triton
+import triton.language as tl
+
+from .launches import Launch
+
+
+def combine(
+    partial: torch.Tensor,
+    topk_ids: torch.Tensor,
+    topk_weights: torch.Tensor,
+    experts: int,
+    launch: Launch,
+    shared: torch.Tensor | None = None,
+    shared_logit: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """y[t] = sum over j of weight[t, j] * partial[t * top_k + j], in order of j, then the shared experts.
+
+    partial [tokens * top_k, hidden]; topk_ids and topk_weights [tokens, top_k]; slots whose id is outside [0,
+    experts) are not read. shared [tokens, hidden] is added last, times sigmoid(shared_logit [tokens, 1]) if
+    given. Returns [tokens, hidden] in partial's dtype: float32 fused multiply-adds, one rounding, at the
+    store.
+    """
+    tokens, top_k = topk_ids.shape
+    hidden = partial.shape[1]
+    y = torch.empty(tokens, hidden, dtype=partial.dtype, device=partial.device)
+    block = min(launch.sum.lanes, triton.next_power_of_2(hidden))
+    if tokens:
+        combine_kernel[(tokens, triton.cdiv(hidden, block))](
+            partial,
+            topk_ids,
+            topk_weights,
+            shared,
+            shared_logit,
+            y,
+            experts,
+            hidden,
+            *topk_ids.stride(),
+            *topk_weights.stride(),
+            TOP_K=top_k,
+            HAS_SHARED=shared is not None,
+            HAS_GATE=shared_logit is not None,
+            BLOCK=block,
+            **launch.sum.options,
+        )
+    return y
+
+
+@triton.jit
+def combine_kernel(
+    partial,
+    topk_ids,
+    topk_weights,
+    shared,
+    shared_logit,
+    y,
+    experts,
+    hidden,
+    stride_it,
+    stride_ik,
+    stride_wt,
+    stride_wk,
+    TOP_K: tl.constexpr,
+    HAS_SHARED: tl.constexpr,
+    HAS_GATE: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    token = tl.program_id(0).to(tl.int64)
+    h = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    mask = h < hidden
+    acc = tl.zeros((BLOCK,), tl.float32)
+    for j in range(TOP_K):
+        expert = tl.load(topk_ids + token * stride_it + tl.cast(j, tl.int64) * stride_ik)
+        weight = tl.load(topk_weights + token * stride_wt + tl.cast(j, tl.int64) * stride_wk).to(tl.float32)
+        served = (expert >= 0) & (expert < experts)
+        value = tl.load(partial + (token * TOP_K + j) * hidden + h, mask=mask & served, other=0.0).to(
+            tl.float32
+        )
+        # A skipped slot's weight may be anything, NaN too, and must not count.
+        acc = tl.fma(tl.where(served, weight, 0.0) + tl.zeros((BLOCK,), tl.float32), value, acc)
+    if HAS_SHARED:
+        extra = tl.load(shared + token * hidden + h, mask=mask, other=0.0).to(tl.float32)
+        if HAS_GATE:
+            scale = 1.0 / (1.0 + tl.exp(-tl.load(shared_logit + token)))
+            acc = tl.fma(scale + tl.zeros((BLOCK,), tl.float32), extra, acc)
+        else:
+            acc += extra
+    tl.store(y + token * hidden + h, acc.to(y.dtype.element_ty), mask=mask)

@@ -1,0 +1,112 @@
+"""Launch configurations: data in launches.json, one table per architecture family, chosen without asking the
+device.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Tile of one GEMM kernel; `options` are Triton's launch options (warps, stages, the backend's own)."""
+
+    block_m: int
+    block_n: int
+    block_k: int
+    group_m: int
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """A kernel that works on vectors: elements a program holds at once, and Triton's launch options."""
+
+    lanes: int
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One configuration of every kernel of the layer. `name` says where it stands in the table."""
+
+    name: str
+    block_m: int
+    project: Tile
+    choose: Lanes
+    sort: Lanes
+    gate_up: Tile
+    down: Tile
+    sum: Lanes
+
+
+def select(dtype: torch.dtype, rows_per_expert: float) -> Launch:
+    """The shipped configuration for this dtype and expected number of rows an expert, on the active GPU."""
+    shipped_here = shipped(dtype, family())
+    for launch, most in shipped_here:
+        if rows_per_expert <= most:
+            return launch
+    return shipped_here[-1][0]
+
+
+@cache
+def shipped(dtype: torch.dtype, family_name: str) -> tuple[tuple[Launch, float], ...]:
+    """All configurations of a family for a dtype, each with the most rows an expert that it is meant for."""
+    table = _tables()[family_name]
+    width = "16bit" if dtype.itemsize == 2 else "32bit"
+    common = {stage: _lanes(table[stage]) for stage in ("choose", "sort", "sum")}
+    return tuple(
+        (
+            Launch(
+                name=f"{family_name}/{width}/m{row['block_m']}",
+                block_m=row["block_m"],
+                project=_tile(table["project"][width], None),
+                gate_up=_tile(row["gate_up"], row["block_m"]),
+                down=_tile(row["down"], row["block_m"]),
+                **common,
+            ),
+            float("inf") if row["max_rows"] is None else row["max_rows"],
+        )
+        for row in table["experts"][width]
+    )
+
+
+def families() -> tuple[str, ...]:
+    """Names of the architecture families that ship a table."""
+    return tuple(_tables())
+
+
+def family() -> str:
+    """The family of the active GPU; "default", which fits 64 KiB of shared memory, where there is none of its
+    own.
+    """
+    try:
+        target = triton.runtime.driver.active.get_current_target()
+    except RuntimeError:  # Triton's interpreter on a machine without a GPU
+        return "default"
+    return family_of(target.backend, target.arch)
+
+
+@cache
+def family_of(backend: str, arch: int | str) -> str:
+    name = f"sm{arch}" if backend == "cuda" else str(arch).split(":")[0]
+    return next((key for key, table in _tables().items() if name in table["architectures"]), "default")
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    return json.loads(Path(__file__).with_name("launches.json").read_text())
+
+
+def _tile(row: dict[str, Any], block_m: int | None) -> Tile:
+    options = {**row["options"], "enable_fp_fusion": True}
+    return Tile(block_m or row["block_m"], row["block_n"], row["block_k"], row.get("group_m", 1), options)
+
+
+def _lanes(row: dict[str, Any]) -> Lanes:
+    return Lanes(row["lanes"], {**row["options"], "enable_fp_fusion": True})
