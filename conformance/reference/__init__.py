@@ -1,0 +1,26 @@
+"""The float64 reference and its error bounds, on the CPU, written from the papers; it shares no code with the
+kernels.
+"""
+
+from .experts import combine, down, gate_up, layer
+from .quantity import U32, Quantity, sigmoid
+from .router import ChoiceCheck, check_choice, choose, logits, scores, weights
+from .schedule import Plan, plan
+
+__all__ = [
+    "U32",
+    "ChoiceCheck",
+    "Plan",
+    "Quantity",
+    "check_choice",
+    "choose",
+    "combine",
+    "down",
+    "gate_up",
+    "layer",
+    "logits",
+    "plan",
+    "scores",
+    "sigmoid",
+    "weights",
+]

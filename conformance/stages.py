@@ -1,0 +1,152 @@
+"""How each stage of the layer is called on a platform: inputs placed and guarded, outputs brought back to the
+CPU.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+import tritonmoe
+from tritonmoe import combine as combine_stage
+from tritonmoe import down as down_stage
+from tritonmoe import gate_up as gate_up_stage
+from tritonmoe import schedule as schedule_stage
+from tritonmoe.launches import Launch
+
+from . import reference
+from .guards import Guards
+from .inputs import Inputs
+from .matrix import Case
+
+LAID_OUT = {"x", "router_weight", "w_gate_up", "w_down", "topk_ids", "topk_weights", "activation"} | {
+    "shared_gate_up",
+    "shared_down",
+    "shared_gate",
+}
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A stage's outputs by name, on the CPU, and what was written where nothing may be written."""
+
+    tensors: dict[str, torch.Tensor]
+    violations: list[str]
+
+
+def run(case: Case, inputs: Inputs, layout: str, launch: Launch, device: torch.device) -> Outputs:
+    """The case's stage under test, with poisoned outputs and guard bands."""
+    guards = Guards(device)
+    placed = {
+        name: guards.place(name, tensor, layout if name in LAID_OUT else "plain")
+        for name, tensor in inputs.tensors.items()
+    }
+    made = _STAGES[case.stage](placed, inputs, launch, guards)
+    outputs = {name: tensor.cpu() for name, tensor in made.items()}
+    return Outputs(outputs, guards.violations())
+
+
+def _router(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, torch.Tensor]:
+    bias = placed.get("correction_bias")
+    with guards.watching():
+        routing = tritonmoe.route(placed["x"], placed["router_weight"], inputs.config, bias, launch=launch)
+    return routing._asdict()
+
+
+def _permute(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, torch.Tensor]:
+    with guards.watching():
+        made = schedule_stage.schedule(placed["topk_ids"], inputs.config.experts, launch)
+    served, tiles = int(made.offsets[-1]), int(made.tile_count[0])
+    return {
+        "sorted_slots": made.sorted_slots[:served],
+        "offsets": made.offsets,
+        "tile_expert": made.tile_expert[:tiles],
+        "tile_row": made.tile_row[:tiles],
+    }
+
+
+def _gate_up(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, torch.Tensor]:
+    plan = _reference_schedule(placed, inputs, launch, guards)
+    with guards.watching():
+        made = gate_up_stage.gate_up(placed["x"], placed["w_gate_up"], plan, launch)
+    return {"activation": made[: int(plan.offsets[-1])]}
+
+
+def _down(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, torch.Tensor]:
+    plan = _reference_schedule(placed, inputs, launch, guards)
+    with guards.watching():
+        made = down_stage.down(placed["activation"], placed["w_down"], plan, launch)
+    served = plan.sorted_slots[: int(plan.offsets[-1])].long().sort().values
+    return {"partial": made[served]}
+
+
+def _combine(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, torch.Tensor]:
+    skipped = (inputs.tensors["topk_ids"].flatten() < 0) | (
+        inputs.tensors["topk_ids"].flatten() >= inputs.config.experts
+    )
+    poisoned = inputs.tensors["partial"].masked_fill(skipped[:, None], float("nan"))
+    partial = guards.place("partial", poisoned, "plain")
+    with guards.watching():
+        y = combine_stage.combine(
+            partial,
+            placed["topk_ids"],
+            placed["topk_weights"],
+            inputs.config.experts,
+            launch,
+            placed.get("shared"),
+            placed.get("shared_logit"),
+        )
+    return {"y": y}
+
+
+def _layer(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, torch.Tensor]:
+    shared = None
+    if "shared_gate_up" in placed:
+        shared = tritonmoe.SharedExperts(
+            placed["shared_gate_up"], placed["shared_down"], placed.get("shared_gate")
+        )
+    with guards.watching():
+        y, routing = tritonmoe.fused_moe(
+            placed["x"],
+            placed["router_weight"],
+            placed["w_gate_up"],
+            placed["w_down"],
+            inputs.config,
+            placed.get("correction_bias"),
+            shared,
+            launch=launch,
+        )
+    return {"y": y, **routing._asdict()}
+
+
+def _reference_schedule(placed, inputs: Inputs, launch: Launch, guards: Guards) -> schedule_stage.Schedule:
+    """The schedule as the reference makes it, so that a GEMM is judged apart from the sort."""
+    tokens, top_k = inputs.tensors["topk_ids"].shape
+    plan = reference.plan(inputs.tensors["topk_ids"], inputs.config.experts, launch.block_m)
+    max_tiles = tokens * top_k // launch.block_m + min(inputs.config.experts, tokens * top_k)
+
+    def place(name: str, values: torch.Tensor, size: int) -> torch.Tensor:
+        padded = torch.full((size,), -1, dtype=torch.int32)
+        padded[: len(values)] = values
+        return guards.place(name, padded, "plain")
+
+    return schedule_stage.Schedule(
+        place("sorted_slots", plan.sorted_slots, tokens * top_k),
+        place("offsets", plan.offsets, inputs.config.experts + 1),
+        place("tile_expert", plan.tile_expert, max_tiles),
+        place("tile_row", plan.tile_row, max_tiles),
+        place("tile_count", torch.tensor([len(plan.tile_expert)]), 1),
+        tokens,
+        top_k,
+        launch.block_m,
+        max_tiles,
+    )
+
+
+_STAGES = {
+    "router": _router,
+    "permute": _permute,
+    "gate_up": _gate_up,
+    "down": _down,
+    "combine": _combine,
+    "layer": _layer,
+}
