@@ -64,8 +64,8 @@ class Tally:
             )
         if self.noise > self.noise_limit:
             found.append(
-                f"{where}: rms error is {self.noise:.3f} of the simulated kernel's, limit {self.noise_limit:.3f}, "
-                f"over {self.errors} elements"
+                f"{where}: rms error over {self.errors} elements is {self.noise:.3f} of the simulated one, "
+                f"limit {self.noise_limit:.3f}"
             )
         return found
 

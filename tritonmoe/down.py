@@ -88,31 +88,33 @@ def down_kernel(
     if not active:
         return
     row = first_row + tl.arange(0, BLOCK_M)
-    row_mask = row < last_row
-    n = n_block * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = (n < hidden)[None, :]
+    # As in gate_up: past the end, the last row and column again.
+    read_row = tl.minimum(row, last_row - 1)
+    column = n_block * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tl.minimum(column, hidden - 1)
     k = tl.arange(0, BLOCK_K)
     k_step = tl.cast(BLOCK_K, tl.int64)
-    a_ptrs = activation + row.to(tl.int64)[:, None] * stride_ar + k.to(tl.int64)[None, :] * stride_ai
+    a_ptrs = activation + read_row.to(tl.int64)[:, None] * stride_ar + k.to(tl.int64)[None, :] * stride_ai
     w_tile = w_down + expert.to(tl.int64) * stride_we
     w_ptrs = w_tile + n.to(tl.int64)[None, :] * stride_wh + k.to(tl.int64)[:, None] * stride_wi
 
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     for k0 in range(0, intermediate, BLOCK_K):
         if EVEN_K:
-            a = tl.load(a_ptrs, mask=row_mask[:, None], other=0.0)
-            b = tl.load(w_ptrs, mask=n_mask, other=0.0)
+            a = tl.load(a_ptrs)
+            b = tl.load(w_ptrs)
         else:
             k_mask = k < intermediate - k0
-            a = tl.load(a_ptrs, mask=row_mask[:, None] & k_mask[None, :], other=0.0)
-            b = tl.load(w_ptrs, mask=n_mask & k_mask[:, None], other=0.0)
+            a = tl.load(a_ptrs, mask=k_mask[None, :], other=0.0)
+            b = tl.load(w_ptrs, mask=k_mask[:, None], other=0.0)
         acc = tl.dot(a, b, acc, input_precision=PRECISION)
         a_ptrs += k_step * stride_ai
         w_ptrs += k_step * stride_wi
 
-    if DENSE:
-        slot = row
-    else:
-        slot = tl.load(sorted_slots + row, mask=row_mask, other=0)
-    out = partial + slot.to(tl.int64)[:, None] * hidden + n[None, :]
-    tl.store(out, acc.to(partial.dtype.element_ty), mask=row_mask[:, None] & n_mask)
+    slot = read_row
+    if not DENSE:
+        slot = tl.load(sorted_slots + read_row)
+    out = partial + slot.to(tl.int64)[:, None] * hidden + column[None, :]
+    tl.store(
+        out, acc.to(partial.dtype.element_ty), mask=(row < last_row)[:, None] & (column < hidden)[None, :]
+    )

@@ -97,13 +97,12 @@ def gate_up_kernel(
     if not active:
         return
     row = first_row + tl.arange(0, BLOCK_M)
-    row_mask = row < last_row
-    if DENSE:
-        token = row
-    else:
-        token = tl.load(sorted_slots + row, mask=row_mask, other=0) // TOP_K
-    n = n_block * BLOCK_N + tl.arange(0, BLOCK_N)
-    n_mask = (n < intermediate)[None, :]
+    # Past the end, the last row and column are read again: no masks in the loop, and nothing of it is stored.
+    token = tl.minimum(row, last_row - 1)
+    if not DENSE:
+        token = tl.load(sorted_slots + token) // TOP_K
+    column = n_block * BLOCK_N + tl.arange(0, BLOCK_N)
+    n = tl.minimum(column, intermediate - 1)
     k = tl.arange(0, BLOCK_K)
     k_step = tl.cast(BLOCK_K, tl.int64)
     x_ptrs = x + token.to(tl.int64)[:, None] * stride_xt + k.to(tl.int64)[None, :] * stride_xh
@@ -115,14 +114,14 @@ def gate_up_kernel(
     up = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     for k0 in range(0, hidden, BLOCK_K):
         if EVEN_K:
-            a = tl.load(x_ptrs, mask=row_mask[:, None], other=0.0)
-            b_gate = tl.load(gate_ptrs, mask=n_mask, other=0.0)
-            b_up = tl.load(up_ptrs, mask=n_mask, other=0.0)
+            a = tl.load(x_ptrs)
+            b_gate = tl.load(gate_ptrs)
+            b_up = tl.load(up_ptrs)
         else:
             k_mask = k < hidden - k0
-            a = tl.load(x_ptrs, mask=row_mask[:, None] & k_mask[None, :], other=0.0)
-            b_gate = tl.load(gate_ptrs, mask=n_mask & k_mask[:, None], other=0.0)
-            b_up = tl.load(up_ptrs, mask=n_mask & k_mask[:, None], other=0.0)
+            a = tl.load(x_ptrs, mask=k_mask[None, :], other=0.0)
+            b_gate = tl.load(gate_ptrs, mask=k_mask[:, None], other=0.0)
+            b_up = tl.load(up_ptrs, mask=k_mask[:, None], other=0.0)
         gate = tl.dot(a, b_gate, gate, input_precision=PRECISION)
         up = tl.dot(a, b_up, up, input_precision=PRECISION)
         x_ptrs += k_step * stride_xh
@@ -130,5 +129,9 @@ def gate_up_kernel(
         up_ptrs += k_step * stride_wh
 
     swiglu = gate / (1.0 + tl.exp(-gate)) * up
-    out = activation + row.to(tl.int64)[:, None] * intermediate + n[None, :]
-    tl.store(out, swiglu.to(activation.dtype.element_ty), mask=row_mask[:, None] & n_mask)
+    out = activation + row.to(tl.int64)[:, None] * intermediate + column[None, :]
+    tl.store(
+        out,
+        swiglu.to(activation.dtype.element_ty),
+        mask=(row < last_row)[:, None] & (column < intermediate)[None, :],
+    )

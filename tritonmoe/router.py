@@ -119,22 +119,25 @@ def project_kernel(
     m = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     n = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
     k = tl.arange(0, BLOCK_K)
-    x_ptrs = x + m.to(tl.int64)[:, None] * stride_xt + k.to(tl.int64)[None, :] * stride_xh
-    w_ptrs = weight + n.to(tl.int64)[None, :] * stride_wr + k.to(tl.int64)[:, None] * stride_wh
-    m_mask = (m < tokens)[:, None]
-    n_mask = (n < rows)[None, :]
+    read_m, read_n = tl.minimum(m, tokens - 1), tl.minimum(n, rows - 1)
+    x_ptrs = x + read_m.to(tl.int64)[:, None] * stride_xt + k.to(tl.int64)[None, :] * stride_xh
+    w_ptrs = weight + read_n.to(tl.int64)[None, :] * stride_wr + k.to(tl.int64)[:, None] * stride_wh
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     for k0 in range(0, hidden, BLOCK_K):
         if EVEN_K:
-            a = tl.load(x_ptrs, mask=m_mask, other=0.0)
-            b = tl.load(w_ptrs, mask=n_mask, other=0.0)
+            a = tl.load(x_ptrs)
+            b = tl.load(w_ptrs)
         else:
-            a = tl.load(x_ptrs, mask=m_mask & (k < hidden - k0)[None, :], other=0.0)
-            b = tl.load(w_ptrs, mask=n_mask & (k < hidden - k0)[:, None], other=0.0)
+            a = tl.load(x_ptrs, mask=(k < hidden - k0)[None, :], other=0.0)
+            b = tl.load(w_ptrs, mask=(k < hidden - k0)[:, None], other=0.0)
         acc = tl.dot(a.to(b.dtype), b, acc, input_precision="ieee")
         x_ptrs += tl.cast(BLOCK_K, tl.int64) * stride_xh
         w_ptrs += tl.cast(BLOCK_K, tl.int64) * stride_wh
-    tl.store(out + m.to(tl.int64)[:, None] * rows + n[None, :], acc, mask=m_mask & n_mask)
+    tl.store(
+        out + m.to(tl.int64)[:, None] * rows + n[None, :],
+        acc,
+        mask=(m < tokens)[:, None] & (n < rows)[None, :],
+    )
 
 
 @triton.jit

@@ -2,8 +2,8 @@
 kernels.
 """
 
-from .experts import combine, down, gate_up, layer
-from .quantity import U32, Quantity, sigmoid
+from .experts import combine, down, gate_up, layer, product
+from .quantity import U32, Quantity, dot, sigmoid, silu
 from .router import ChoiceCheck, check_choice, choose, logits, scores, weights
 from .schedule import Plan, plan
 
@@ -15,12 +15,15 @@ __all__ = [
     "check_choice",
     "choose",
     "combine",
+    "dot",
     "down",
     "gate_up",
     "layer",
     "logits",
     "plan",
+    "product",
     "scores",
     "sigmoid",
+    "silu",
     "weights",
 ]

@@ -25,7 +25,7 @@ def gate_up(
     weight = w_gate_up.double()[experts]
     gate = silu(dot(x, weight[:, :half], dtype, exact), noise)
     up = dot(x, weight[:, half:], dtype, exact)
-    return _product(gate, up).stored(dtype)
+    return product(gate, up).stored(dtype)
 
 
 def down(
@@ -54,7 +54,7 @@ def combine(
         one = torch.ones(tokens, 1, dtype=torch.float64)
         pairs.append((shared, shared_scale or Quantity.given(one), one.bool()))
     for part, scale, here in pairs:
-        term = _product(part, scale, rounds=False)
+        term = product(part, scale, rounds=False)
         value = value + torch.where(here, term.value, zero)
         bound = bound + torch.where(here, term.bound, zero)
         slack = slack + torch.where(here, term.slack, zero)
@@ -101,7 +101,7 @@ def layer(
     return combine(by_slot, weight, torch.ones_like(ids, dtype=torch.bool), dtype, shared, shared_scale)
 
 
-def _product(a: Quantity, b: Quantity, rounds: bool = True) -> Quantity:
+def product(a: Quantity, b: Quantity, rounds: bool = True) -> Quantity:
     """a * b in float32; without rounding where a fused multiply-add takes it in."""
     value = a.value * b.value
     bound = a.value.abs() * b.bound + b.value.abs() * a.bound + a.bound * b.bound

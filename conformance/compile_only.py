@@ -1,0 +1,140 @@
+"""`python -m conformance.compile_only`: compiles the kernels for a GPU that is not here, launching nothing.
+
+Prints a JSON line a kernel and configuration: shared memory in bytes, and for AMD registers and spills.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.backends.driver import DriverBase
+
+import tritonmoe
+from tritonmoe.launches import Launch, families, shipped
+
+BACKENDS = {"cuda": (int, 32), "hip": (str, 64)}  # what an architecture is, and a warp's width
+SIZES = {"plain": (1024, 512), "ragged": (1000, 488)}  # hidden, intermediate: without and with masks along K
+FIGURES = ("vgpr_count", "vgpr_spill_count", "sgpr_spill_count")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m conformance.compile_only", description=__doc__)
+    parser.add_argument("backend", choices=BACKENDS)
+    parser.add_argument("arch", help="90, 80, ... for cuda; gfx942, ... for hip")
+    parser.add_argument("--family", choices=families(), required=True, help="whose shipped configurations")
+    options = parser.parse_args(arguments)
+    kind, width = BACKENDS[options.backend]
+    triton.runtime.driver.set_active(NoDevice(GPUTarget(options.backend, kind(options.arch), width)))
+    current: dict[str, Any] = {}
+    triton.knobs.compilation.listener = lambda **compiled: print(
+        json.dumps({**current, **_figures(compiled)}), flush=True
+    )
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        for launch, _ in shipped(dtype, options.family):
+            for size, (hidden, intermediate) in SIZES.items():
+                if dtype == torch.float16 and size == "plain":
+                    continue  # as bfloat16; the ragged one shows that float16 compiles
+                current.update(dtype=str(dtype), launch=launch.name, size=size)
+                _run_layer(dtype, launch, hidden, intermediate)
+    return 0
+
+
+class NoDevice(DriverBase):
+    """A Triton driver that compiles for a target and drops every launch; tensors stay on the CPU."""
+
+    def __init__(self, target: GPUTarget) -> None:
+        super().__init__()
+        self.target = target
+        self.utils = _Utilities()
+        self.launcher_cls = _DroppedLaunch
+
+    @classmethod
+    def is_active(cls) -> bool:
+        return True
+
+    def map_python_to_cpp_type(self, ty: str) -> str:
+        return ty
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+    def get_benchmarker(self):
+        raise NotImplementedError("nothing runs here, so nothing can be timed")
+
+
+class _Utilities:
+    def load_binary(self, name: str, binary: bytes, shared: int, device: int) -> tuple:
+        return None, None, 0, 0, 1024  # module, function, registers, spills, most threads
+
+    def get_device_properties(self, device: int) -> dict[str, int]:
+        return {"max_shared_mem": 1 << 30, "multiprocessor_count": 1, "warpSize": 32}
+
+
+class _DroppedLaunch:
+    def __init__(self, source, metadata) -> None:
+        pass
+
+    def __call__(self, *arguments, **options) -> None:
+        pass
+
+
+def _run_layer(dtype: torch.dtype, launch: Launch, hidden: int, intermediate: int) -> None:
+    """A layer that takes every path: groups, a correction bias, a gated shared expert."""
+    experts = 32
+    config = tritonmoe.MoEConfig(
+        experts=experts,
+        top_k=4,
+        hidden=hidden,
+        intermediate=intermediate,
+        scoring="sigmoid",
+        expert_groups=4,
+        groups_kept=2,
+        correction_bias=True,
+        shared_intermediate=intermediate,
+        shared_gate=True,
+    )
+
+    def empty(*shape: int) -> torch.Tensor:
+        return torch.empty(shape, dtype=dtype)
+
+    tritonmoe.fused_moe(
+        empty(32, hidden),
+        empty(experts, hidden),
+        empty(experts, 2 * intermediate, hidden),
+        empty(experts, hidden, intermediate),
+        config,
+        torch.empty(experts),
+        tritonmoe.SharedExperts(
+            empty(2 * intermediate, hidden), empty(hidden, intermediate), empty(1, hidden)
+        ),
+        launch=launch,
+    )
+
+
+def _figures(compiled: dict[str, Any]) -> dict[str, Any]:
+    metadata, made = compiled["metadata"], {}
+    for name, path in compiled["metadata_group"].items():
+        if name.endswith(".amdgcn"):
+            text = Path(path).read_text()
+            made = {figure: int(re.search(rf"\.{figure}:\s*(\d+)", text)[1]) for figure in FIGURES}
+    return {"kernel": metadata["name"], "shared": metadata["shared"], **made}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
