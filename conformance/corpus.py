@@ -32,6 +32,11 @@ def examples_of(case: Case, profile: str) -> list[Example]:
     return (frozen[:SMOKE] if profile == "smoke" else frozen) + found
 
 
+def to_json(case: Case) -> list[dict]:
+    """All frozen examples of a case, fields by name."""
+    return [example.to_json() for example in examples_of(case, "certify")]
+
+
 def digest() -> str:
     """SHA-256 of the corpus and of what was found since."""
     return hashlib.sha256(PATH.read_bytes() + (FOUND.read_bytes() if FOUND.exists() else b"")).hexdigest()

@@ -32,7 +32,8 @@ def check_route(
     if not isinstance(config, MoEConfig):
         raise TypeError(f"config is a {type(config).__name__}; expected a MoEConfig, as in tritonmoe.presets")
     _check_x(x)
-    _check("x", x, (x.shape[0], config.hidden), (x.dtype,), x)
+    if x.shape[1] != config.hidden:
+        raise ValueError(f"x is {tuple(x.shape)}; expected {(x.shape[0], config.hidden)}")
     _check("router_weight", router_weight, (config.experts, config.hidden), (x.dtype, torch.float32), x)
     if (correction_bias is not None) != config.correction_bias:
         raise ValueError(
@@ -126,6 +127,7 @@ def _check_x(x: torch.Tensor) -> None:
         raise TypeError(f"x is {x.dtype}; expected one of {_names(DTYPES)}")
     if x.shape[1] < 1:
         raise ValueError(f"x is {tuple(x.shape)}; expected [tokens, hidden] with hidden at least 1")
+    _check_usable("x", x, x)
 
 
 def _check_expert_weights(x: torch.Tensor, w_gate_up: torch.Tensor, w_down: torch.Tensor) -> int:
@@ -164,6 +166,10 @@ def _check(
         raise ValueError(f"{name} is {tuple(tensor.shape)}; expected {shape}")
     if tensor.dtype not in dtypes:
         raise TypeError(f"{name} is {tensor.dtype}; expected {_names(dtypes)}")
+    _check_usable(name, tensor, x)
+
+
+def _check_usable(name: str, tensor: torch.Tensor, x: torch.Tensor) -> None:
     if tensor.layout is not torch.strided:
         raise ValueError(f"{name} is a {tensor.layout} tensor; expected a dense one, call .to_dense()")
     if tensor.device != x.device:

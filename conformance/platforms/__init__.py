@@ -33,16 +33,22 @@ def activate(name: str) -> tuple[str, ModuleType]:
 
     Must come before the first import of triton. Raises PlatformError where it cannot run.
     """
-    if name == "auto":
-        name = next((each for each in ("cuda", "rocm") if not _module(each).obstacle()), "interpreter")
-    if name not in EVIDENCE:
-        raise PlatformError(f"platform {name!r} is unknown; expected auto or one of {', '.join(EVIDENCE)}")
+    name = resolve(name)
     module = _module(name)
-    obstacle = module.obstacle()
-    if obstacle:
-        raise PlatformError(f"platform {name} cannot run here: {obstacle}; --platform auto takes what can")
     module.activate()
     return name, module
+
+
+def resolve(name: str) -> str:
+    """The platform that a name stands for here. Raises PlatformError for one unknown or unable to run."""
+    if name == "auto":
+        return next((each for each in ("cuda", "rocm") if not _module(each).obstacle()), "interpreter")
+    if name not in EVIDENCE:
+        raise PlatformError(f"platform {name!r} is unknown; expected auto or one of {', '.join(EVIDENCE)}")
+    obstacle = _module(name).obstacle()
+    if obstacle:
+        raise PlatformError(f"platform {name} cannot run here: {obstacle}; --platform auto takes what can")
+    return name
 
 
 def obstacles() -> dict[str, str]:

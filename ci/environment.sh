@@ -1,0 +1,32 @@
+# Sourced by the scripts beside it: a virtual environment with this checkout and its extras installed.
+# TRITONMOE_VENV is where (default .venv); TRITONMOE_TORCH=keep uses the torch and triton of $PYTHON as they are
+# (a GPU image has builds of its own), instead of the pinned CPU pair.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${PYTHON:-python3}
+venv=${TRITONMOE_VENV:-.venv}
+
+has_gpu_torch() {
+    "$python" -c 'import sys, torch, triton; sys.exit(not torch.cuda.is_available())' 2>/dev/null
+}
+
+mode=${TRITONMOE_TORCH:-$(has_gpu_torch && echo keep || echo pinned)}
+case $mode in
+    keep) options=(--system-site-packages) constraints=() extras=$1 ;;
+    pinned) options=() constraints=(-c ci/constraints.txt) extras=cpu,$1 ;;
+    *) echo "TRITONMOE_TORCH is '$mode'; expected keep or pinned" >&2; exit 2 ;;
+esac
+
+stamp=$venv/installed-$(sha256sum pyproject.toml ci/constraints.txt | sha256sum | cut -c1-16)-$mode-$extras
+if [ ! -e "$stamp" ]; then
+    echo "installing into $venv ($mode torch)"
+    "$python" -m venv "${options[@]}" "$venv"
+    if [ "$mode" = pinned ]; then
+        # By exact version first: a range would fetch a build for GPUs, gigabytes of it.
+        "$venv/bin/pip" install --quiet torch==2.13.0 "${constraints[@]}"
+    fi
+    "$venv/bin/pip" install --quiet --editable ".[$extras]" "${constraints[@]}"
+    touch "$stamp"
+fi
+export PATH="$PWD/$venv/bin:$PATH"

@@ -1,0 +1,179 @@
+"""The suite's part of the command line: certify, matrix, doctor. Imports what is heavy only when it runs."""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+HERE = Path(__file__).parent
+PACKAGES = ["torch", "triton", "numpy", "hypothesis", "pytest", "pytest-xdist", "junitparser", "transformers"]
+WORKERS = min(os.cpu_count() or 1, 12)
+# What speaks of the layer on this platform; the tests of the suite itself and of other GPUs' code stay out.
+CERTIFYING = ("test_matrix.py", "test_controls.py", "test_properties.py", "test_models.py")
+
+
+def register(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the commands to the parser of `tritonmoe`."""
+    _add_certify(subparsers)
+    _add_matrix(subparsers)
+    _add_doctor(subparsers)
+
+
+def _add_certify(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "certify",
+        help="run the conformance suite here; write its report and a page",
+        description="Runs the 162 cases and the checks beside them on this machine, and writes PLATFORM.xml "
+        "and PLATFORM.html. Exit 0: all passed; 1: something failed; 2: it could not run.",
+        epilog="examples:\n  tritonmoe certify\n  tritonmoe certify --profile smoke --platform interpreter\n"
+        "  tritonmoe certify --against reports/evidence/cuda-h100.xml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--platform", default="auto", help="default: hardware if there is some")
+    parser.add_argument("--profile", default="certify", choices=("smoke", "certify", "soak"))
+    parser.add_argument("--workers", type=int, default=WORKERS, metavar="N", help=f"default here: {WORKERS}")
+    parser.add_argument("-o", "--output", type=Path, default=Path("out"), metavar="DIR", help="default: out")
+    parser.add_argument("--against", type=Path, metavar="XML", help="then compare with this report (parity)")
+    parser.set_defaults(run=certify)
+
+
+def certify(arguments: argparse.Namespace) -> int:
+    """Runs the suite, then the reports' own commands on the XML that it wrote."""
+    from .platforms import PlatformError, resolve
+
+    try:
+        platform = resolve(arguments.platform)
+    except PlatformError as error:
+        print(f"tritonmoe certify: {error}", file=sys.stderr)
+        return 2
+    report = arguments.output / f"{platform}.xml"
+    page = report.with_suffix(".html")
+    report.unlink(missing_ok=True)
+    workers = ["-n", str(arguments.workers)] if arguments.workers > 1 else []
+    suite = [sys.executable, "-m", "pytest", "-q", *(str(HERE / name) for name in CERTIFYING), *workers]
+    suite += ["--platform", platform, "--profile", arguments.profile, f"--junitxml={report}"]
+    print(f"certifying {platform}, profile {arguments.profile}, {arguments.workers} processes", flush=True)
+    outcome = subprocess.run(suite).returncode
+    if outcome not in (0, 1) or not report.exists():
+        print(f"tritonmoe certify: the suite did not run to its end (pytest exit {outcome})", file=sys.stderr)
+        return 2
+    # The XML file is all that passes from the suite to the reports, here too.
+    paged = subprocess.run([sys.executable, "-m", "reports", "page", str(report), "-o", str(page)]).returncode
+    if paged:
+        return 2
+    print(f"report: {report}\npage:   {page}", flush=True)
+    if arguments.against:
+        parity = arguments.output / "parity.html"
+        sides = [str(arguments.against), str(report)]
+        command = [sys.executable, "-m", "reports", "parity", *sides, "--page", str(parity)]
+        outcome = max(outcome, subprocess.run(command).returncode)
+        print(f"page:   {parity}")
+    return outcome
+
+
+def _add_matrix(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "matrix",
+        help="list the 162 cases, or explain one",
+        epilog="examples:\n  tritonmoe matrix\n  tritonmoe matrix layer/deepseek_v3/bfloat16/zipf\n"
+        "  tritonmoe matrix --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("case", nargs="?", help="a case's id: explain it")
+    parser.add_argument("--json", action="store_true", help="for a machine")
+    parser.set_defaults(run=matrix)
+
+
+def matrix(arguments: argparse.Namespace) -> int:
+    """Lists the cases with their examples, or explains one."""
+    from . import corpus
+    from .matrix import CASES, case_of
+
+    try:
+        cases = [case_of(arguments.case)] if arguments.case else list(CASES)
+    except ValueError as error:
+        print(f"tritonmoe matrix: {error}", file=sys.stderr)
+        return 2
+    if arguments.json:
+        rows = [{**case._asdict(), "id": case.id, "examples": corpus.to_json(case)} for case in cases]
+        print(json.dumps(rows if not arguments.case else rows[0], indent=1))
+    elif arguments.case:
+        print(_explained(cases[0]))
+    else:
+        print("\n".join(case.id for case in cases))
+    return 0
+
+
+def _explained(case) -> str:
+    from tritonmoe.contract import CONTRACTS
+
+    from . import corpus
+    from .matrix import MODELS, ROUTINGS, STAGES
+
+    contract = CONTRACTS[case.stage]
+    frozen = corpus.examples_of(case, "certify")
+    shapes = sorted({(e.tokens, e.hidden, e.intermediate) for e in frozen})
+    lines = [
+        case.id,
+        f"  stage    {case.stage}: {STAGES[case.stage]}",
+        f"  model    {case.model}: {', '.join(f'{k}={v}' for k, v in MODELS[case.model].items())}",
+        f"  dtype    {case.dtype}",
+        f"  routing  {case.routing}: {ROUTINGS[case.routing]}",
+        f"  contract products: {contract.products}; sums: {contract.accumulates}; order: {contract.order}",
+        f"           rounded to {case.dtype}: {', '.join(contract.rounds) or 'nothing'}",
+        *(f"           {rule}" for rule in contract.rules),
+        f"  examples {len(frozen)}, {sum(e.family == 'exact' for e in frozen)} exact; tokens, hidden and "
+        f"intermediate from {shapes[0]} to {shapes[-1]}",
+        f"  run it   pytest conformance --profile certify --case {case.id}",
+    ]
+    return "\n".join(lines)
+
+
+def _add_doctor(subparsers: argparse._SubParsersAction) -> None:
+    parser = subparsers.add_parser(
+        "doctor",
+        help="what this machine can run, and why not more",
+        epilog="examples:\n  tritonmoe doctor\n  tritonmoe doctor --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="for a machine")
+    parser.set_defaults(run=doctor)
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Platforms with their obstacles, versions, and the launch table that would be used."""
+    from tritonmoe.launches import family
+
+    from . import corpus
+    from .environment import commit, source_digest
+    from .platforms import EVIDENCE, obstacles, resolve
+
+    found = obstacles()
+    told = {
+        "platforms": {name: {"evidence": EVIDENCE[name], "obstacle": found[name]} for name in EVIDENCE},
+        "auto": resolve("auto"),
+        "launches": family(),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "source.digest": source_digest(),
+        "corpus.digest": corpus.digest(),
+        "commit": commit(),
+    }
+    if arguments.json:
+        print(json.dumps(told, indent=1))
+        return 0
+    for name, row in told["platforms"].items():
+        print(f"{name:12} {row['evidence']:12} {row['obstacle'] or 'runs here'}")
+    print(f"--platform auto takes {told['auto']}; launch configurations from the table '{told['launches']}'")
+    print("  ".join(f"{name} {found}" for name, found in told["versions"].items()))
+    print(*(f"{name} {told[name][:16]}" for name in ("source.digest", "corpus.digest", "commit")), sep="  ")
+    return 0
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
