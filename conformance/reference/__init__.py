@@ -3,7 +3,7 @@ kernels.
 """
 
 from .experts import combine, down, gate_up, layer, product
-from .quantity import U32, Quantity, dot, sigmoid, silu
+from .quantity import U32, Quantity, dot, gamma, sigmoid, silu
 from .router import ChoiceCheck, check_choice, choose, logits, scores, weights
 from .schedule import Plan, plan
 
@@ -17,6 +17,7 @@ __all__ = [
     "combine",
     "dot",
     "down",
+    "gamma",
     "gate_up",
     "layer",
     "logits",

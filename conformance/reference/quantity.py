@@ -76,27 +76,26 @@ def truncated32(x: torch.Tensor) -> torch.Tensor:
 def dot(a: Quantity, rows: torch.Tensor, dtype: torch.dtype, exact: bool) -> Quantity:
     """sum over k of a[m, k] * rows[m, n, k], products of dtype, accumulated in float32.
 
-    a [m, k] quantity; rows [m, n, k] float64, without error (weights gathered a row of a); dtype that of the
-    products.
+    a [m, k] quantity; rows float64, without error: [m, n, k] weights gathered a row of a, or [n, k] for all
+    rows, whose sums are not simulated (full sizes); dtype that of the products.
     """
-    value = torch.einsum("mk,mnk->mn", a.value, rows)
-    size = torch.einsum("mk,mnk->mn", a.value.abs() + a.bound, rows.abs())
-    carried = torch.einsum("mk,mnk->mn", a.bound, rows.abs())
-    carried_slack = torch.einsum("mk,mnk->mn", a.slack, rows.abs())
-    terms = rows.shape[2]
+    magnitude = rows.abs()
+    value, size = _sums(a.value, rows), _sums(a.value.abs() + a.bound, magnitude)
+    carried, carried_slack = _sums(a.bound, magnitude), _sums(a.slack, magnitude)
+    terms = rows.shape[-1]
     if exact:
         require_exact(a.model, rows, size)
-        return Quantity(value, carried, carried_slack, torch.einsum("mk,mnk->mn", a.model, rows))
+        return Quantity(value, carried, carried_slack, _sums(a.model, rows))
     if dtype == torch.float32:
         own, cut = gamma(terms + 1) * size, 0.0
     else:
         own = cut = (1.25 * terms + 4) * 2.0**-23 * size
-    return Quantity(
-        value,
-        carried + own + terms * 2.0**-126,
-        carried_slack + cut,
-        _simulated(a.model, rows, dtype == torch.float32),
-    )
+    model = _simulated(a.model, rows, dtype == torch.float32) if rows.ndim == 3 else _sums(a.model, rows)
+    return Quantity(value, carried + own + terms * 2.0**-126, carried_slack + cut, model)
+
+
+def _sums(a: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("mk,mnk->mn", a, rows) if rows.ndim == 3 else a @ rows.T
 
 
 def gamma(terms: int) -> float:
