@@ -1,5 +1,6 @@
 """Options of the suite, the platform it runs on, and the report it writes."""
 
+import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -90,6 +91,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in set(dropped)]
+    if hasattr(config, "workerinput"):
+        # xdist hands out runs of neighbours: without this one worker gets all the slow layers.
+        items.sort(key=lambda item: hashlib.sha256(item.nodeid.encode()).digest())
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -1,6 +1,7 @@
 """Bad input is refused before any launch, with the argument's name, what it is and what was expected."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import triton
 
 import tritonmoe
 from tritonmoe import MoEConfig, SharedExperts
+from tritonmoe import arguments as checks
 
 TOKENS, EXPERTS, TOP_K, HIDDEN, INTERMEDIATE = 5, 4, 2, 16, 8
 
@@ -25,9 +27,17 @@ narrower: Change = lambda t: t[..., :-1]  # noqa: E731
 floats: Change = lambda t: t.float()  # noqa: E731
 sparse: Change = lambda t: t.to_sparse()  # noqa: E731
 empty_rows: Change = lambda t: t[..., :0]  # noqa: E731
+no_rows: Change = lambda t: t[:0]  # noqa: E731
 repeated: Change = lambda t: t.repeat(1, 3)  # noqa: E731
+nested: Change = lambda t: torch.nested.nested_tensor([t[0]], layout=torch.jagged)  # noqa: E731
+complex_: Change = lambda t: t.to(torch.complex64)  # noqa: E731
+integers: Change = lambda t: t.long()  # noqa: E731
+named: Change = lambda config: "mixtral-8x7b"  # noqa: E731
+without_bias: Change = lambda config: replace(config, correction_bias=False)  # noqa: E731
+without_gate: Change = lambda config: replace(config, shared_gate=False)  # noqa: E731
+without_shared: Change = lambda c: replace(c, shared_intermediate=0, shared_gate=False)  # noqa: E731
 
-# call, argument, what is done to it, error, part of the message
+# call, argument or arguments, what is done to each, error, part of the message
 REFUSED = [
     ("experts", "x", listed, TypeError, "x is a list; expected a torch.Tensor"),
     ("experts", "x", flat, ValueError, r"x is \(16,\); expected 2 dimensions, \[tokens, hidden\]"),
@@ -40,13 +50,13 @@ REFUSED = [
     ("experts", "w_down", flat, ValueError, "w_down is .* expected 3 dimensions"),
     ("experts", "w_down", narrower, ValueError, r"w_gate_up is \(4, 16, 16\); expected \(4, 14, 16\)"),
     ("experts", "w_down", meta, ValueError, "w_down is on meta and x on"),
-    (
-        "experts",
-        "w_down",
-        empty_rows,
-        ValueError,
-        "at least one expert and intermediate of at least 1",
-    ),
+    ("experts", "w_down", empty_rows, ValueError, "at least one expert and intermediate of at least 1"),
+    ("experts", "w_down", no_rows, ValueError, "at least one expert and intermediate of at least 1"),
+    ("experts", "w_gate_up", sparse, ValueError, "w_gate_up is a torch.sparse_coo tensor; expected a dense"),
+    ("experts", "w_gate_up", nested, ValueError, "w_gate_up is a nested tensor; expected a dense one"),
+    ("experts", "x", nested, ValueError, "x is a nested tensor; expected a dense one"),
+    ("experts", "x", complex_, TypeError, "x is torch.complex64; expected one of float32"),
+    ("experts", "x", integers, TypeError, "x is torch.int64; expected one of float32"),
     ("experts", "w_gate_up", fewer, ValueError, r"w_gate_up is \(3, 16, 16\); expected \(4, 16, 16\)"),
     ("experts", "w_gate_up", half, TypeError, "w_gate_up is torch.float16; expected float32"),
     ("experts", "w_gate_up", grad, ValueError, "w_gate_up requires grad"),
@@ -55,6 +65,12 @@ REFUSED = [
     ("experts", "topk_ids", fewer, ValueError, r"topk_ids is \(4, 2\); expected \(5, 2\)"),
     ("experts", "topk_ids", repeated, ValueError, r"topk_weights is \(5, 2\); expected \(5, 6\)"),
     ("experts", "topk_ids", meta, ValueError, "topk_ids is on meta"),
+    ("experts", "topk_ids", listed, TypeError, "topk_ids is a list; expected a torch.Tensor"),
+    ("experts", "topk_ids", none, TypeError, "topk_ids is a NoneType"),
+    ("experts", "topk_ids", sparse, ValueError, "topk_ids is a torch.sparse_coo tensor; expected a dense"),
+    ("experts", "topk_ids topk_weights", repeated, ValueError, "top_k = 6; expected 1 to experts = 4"),
+    ("experts", "topk_ids topk_weights", empty_rows, ValueError, "top_k = 0; expected 1 to experts = 4"),
+    ("experts", "topk_weights", grad, ValueError, "topk_weights requires grad"),
     ("experts", "topk_weights", half, TypeError, "topk_weights is torch.float16; expected float32"),
     ("experts", "topk_weights", narrower, ValueError, "topk_weights is"),
     ("route", "x", narrower, ValueError, r"x is \(5, 15\); expected \(5, 16\)"),
@@ -62,13 +78,9 @@ REFUSED = [
     ("route", "router_weight", half, TypeError, "router_weight is torch.float16; expected float32"),
     ("route", "router_weight", meta, ValueError, "router_weight is on meta"),
     ("route", "router_weight", grad, ValueError, "router_weight requires grad"),
-    (
-        "route",
-        "correction_bias",
-        none,
-        ValueError,
-        "correction_bias is missing, but config",
-    ),
+    ("route", "correction_bias", none, ValueError, "correction_bias is missing, but config"),
+    ("route", "config", without_bias, ValueError, "correction_bias is given, but config"),
+    ("route", "config", named, TypeError, "config is a str; expected a MoEConfig"),
     ("route", "correction_bias", fewer, ValueError, r"correction_bias is \(3,\); expected \(4,\)"),
     ("route", "correction_bias", half, TypeError, "correction_bias is torch.float16"),
     ("route", "config", none, TypeError, "config is a NoneType; expected a MoEConfig"),
@@ -79,7 +91,8 @@ REFUSED = [
     ("layer", "shared", lambda s: s._replace(gate=None), ValueError, "shared.gate is missing"),
     ("layer", "shared", lambda s: s._replace(w_down=s.w_down[1:]), ValueError, r"shared.w_down is \(15, 6\)"),
     ("layer", "shared", lambda s: s._replace(gate=s.gate.half()), TypeError, "shared.gate is torch.float16"),
-    ("layer", "precision", lambda p: "tf64", ValueError, 'precision is .tf64.; expected "ieee" or "tf32"'),
+    ("layer", "config", without_shared, ValueError, "shared is given, but config.shared_intermediate is 0"),
+    ("layer", "config", without_gate, ValueError, "shared.gate is given, but config.shared_gate is False"),
 ]
 
 
@@ -106,35 +119,67 @@ def arguments(device: torch.device) -> dict[str, Any]:
         ),
         "correction_bias": ones(EXPERTS),
         "shared": SharedExperts(ones(12, HIDDEN), ones(HIDDEN, 6), ones(1, HIDDEN)),
-        "precision": "ieee",
     }
 
 
+# call: the public function, the check behind it, their arguments
 _CALLS = {
-    "experts": (tritonmoe.fused_experts, ("x", "w_gate_up", "w_down", "topk_ids", "topk_weights")),
-    "route": (tritonmoe.route, ("x", "router_weight", "config", "correction_bias")),
+    "experts": (
+        *(tritonmoe.fused_experts, checks.check_experts),
+        ("x", "w_gate_up", "w_down", "topk_ids", "topk_weights"),
+    ),
+    "route": (
+        *(tritonmoe.route, checks.check_route),
+        ("x", "router_weight", "config", "correction_bias"),
+    ),
     "layer": (
-        tritonmoe.fused_moe,
-        ("x", "router_weight", "w_gate_up", "w_down", "config", "correction_bias", "shared", "precision"),
+        *(tritonmoe.fused_moe, checks.check_layer),
+        ("x", "router_weight", "w_gate_up", "w_down", "config", "correction_bias", "shared"),
     ),
 }
 
 
-def _call(name: str, arguments: dict[str, Any]) -> Any:
-    function, names = _CALLS[name]
-    return function(**{each: arguments[each] for each in names})
+def _call(name: str, arguments: dict[str, Any], **options: Any) -> Any:
+    function, _, names = _CALLS[name]
+    return function(**{each: arguments[each] for each in names}, **options)
 
 
-@pytest.mark.parametrize(("call", "name", "change", "error", "message"), REFUSED)
-def test_bad_input_is_refused_before_any_launch(
-    arguments, call: str, name: str, change: Change, error: type, message: str, monkeypatch
-) -> None:
+def _check(name: str, arguments: dict[str, Any]) -> None:
+    _, check, names = _CALLS[name]
+    check(**{each: arguments[each] for each in names})
+
+
+@pytest.fixture
+def no_launch(monkeypatch: pytest.MonkeyPatch) -> None:
     def launched(*args, **options):
         raise AssertionError("a kernel was launched")
 
     monkeypatch.setattr(triton.runtime.jit.KernelInterface, "__getitem__", launched)
+
+
+@pytest.mark.usefixtures("no_launch")
+@pytest.mark.parametrize("through", [_call, _check], ids=["public", "check"])
+@pytest.mark.parametrize(("call", "names", "change", "error", "message"), REFUSED)
+def test_bad_input_is_refused_before_any_launch(
+    arguments, through, call: str, names: str, change: Change, error: type, message: str
+) -> None:
+    changed = {name: change(arguments[name]) for name in names.split()}
     with pytest.raises(error, match=message):
-        _call(call, {**arguments, name: change(arguments[name])})
+        through(call, {**arguments, **changed})
+
+
+@pytest.mark.usefixtures("no_launch")
+@pytest.mark.parametrize("call", _CALLS)
+def test_a_launch_would_be_noticed(arguments, call: str) -> None:
+    with pytest.raises(AssertionError, match="a kernel was launched"):
+        _call(call, arguments)
+
+
+@pytest.mark.usefixtures("no_launch")
+@pytest.mark.parametrize("call", ["experts", "layer"])
+def test_an_unknown_precision_is_refused_before_any_launch(arguments, call: str) -> None:
+    with pytest.raises(ValueError, match=r"precision is 'tf64'; expected \"ieee\" or \"tf32\""):
+        _call(call, arguments, precision="tf64")
 
 
 @pytest.mark.parametrize("call", _CALLS)
@@ -142,10 +187,54 @@ def test_the_unchanged_arguments_are_accepted(arguments, call: str) -> None:
     _call(call, arguments)
 
 
+def _expanded(t: torch.Tensor) -> torch.Tensor:
+    return t[:1].expand(t.shape)
+
+
+def _offset(t: torch.Tensor) -> torch.Tensor:
+    return torch.cat([t, t])[t.shape[0] :]
+
+
+def _halves(t: torch.Tensor | SharedExperts) -> torch.Tensor | SharedExperts:
+    return SharedExperts(*map(half, t)) if isinstance(t, SharedExperts) else half(t)
+
+
+def _column_major(t: torch.Tensor) -> torch.Tensor:
+    return t.mT.contiguous().mT
+
+
+# call, argument or arguments, what is done to each
+ACCEPTED = [
+    ("experts", "x w_gate_up w_down topk_ids topk_weights", _expanded),
+    ("experts", "x w_gate_up w_down topk_ids topk_weights", _offset),
+    ("experts", "x w_gate_up w_down topk_ids topk_weights", _column_major),
+    ("experts", "x topk_ids topk_weights", no_rows),
+    ("experts", "topk_ids", torch.Tensor.int),
+    ("experts", "x w_gate_up w_down", half),
+    ("experts", "x w_gate_up w_down topk_weights", half),
+    ("route", "x", no_rows),
+    ("route", "x", half),
+    ("route", "x router_weight correction_bias", half),
+    ("layer", "x w_gate_up w_down shared", _halves),
+]
+
+
+@pytest.mark.parametrize(("call", "names", "change"), ACCEPTED)
+def test_what_the_layer_can_do_is_accepted(arguments, call: str, names: str, change: Change) -> None:
+    _check(call, {**arguments, **{name: change(arguments[name]) for name in names.split()}})
+
+
 def test_parameters_that_require_grad_are_fine_without_grad_mode(arguments) -> None:
     weights = {name: grad(arguments[name]) for name in ("router_weight", "w_gate_up", "w_down")}
     with torch.no_grad():
         _call("layer", {**arguments, **weights})
+
+
+def test_a_device_that_triton_does_not_launch_on_is_refused() -> None:
+    with triton.knobs.runtime.scope():
+        triton.knobs.runtime.interpret = False
+        with pytest.raises(ValueError, match=r"x is on meta.*(Triton launches on|Triton finds no GPU)"):
+            checks.check_device(torch.ones(1, device="meta"))
 
 
 def test_too_many_slots_are_refused_without_allocating_them(arguments, device: torch.device) -> None:

@@ -29,8 +29,7 @@ def check_route(
     x: torch.Tensor, router_weight: torch.Tensor, config: MoEConfig, correction_bias: torch.Tensor | None
 ) -> None:
     """Arguments of `route`. Raises TypeError or ValueError."""
-    if not isinstance(config, MoEConfig):
-        raise TypeError(f"config is a {type(config).__name__}; expected a MoEConfig, as in tritonmoe.presets")
+    check_config(config)
     _check_x(x)
     if x.shape[1] != config.hidden:
         raise ValueError(f"x is {tuple(x.shape)}; expected {(x.shape[0], config.hidden)}")
@@ -106,6 +105,19 @@ def check_shared(x: torch.Tensor, shared: SharedExperts | None, config: MoEConfi
         _check("shared.gate", shared.gate, (1, config.hidden), (x.dtype, torch.float32), x)
 
 
+def check_config(config: MoEConfig) -> None:
+    """Raises TypeError for what is no MoEConfig, such as a preset's name."""
+    if not isinstance(config, MoEConfig):
+        raise TypeError(f"config is a {type(config).__name__}; expected a MoEConfig, as in tritonmoe.presets")
+
+
+def check_leading(x: torch.Tensor, hidden: int) -> None:
+    """An input [..., hidden] before its leading dimensions are joined. Raises TypeError or ValueError."""
+    _check_kind("x", x, f"[..., {hidden}]")
+    if x.ndim < 1 or x.shape[-1] != hidden:
+        raise ValueError(f"x is {tuple(x.shape)}; expected [..., {hidden}], the last dimension config.hidden")
+
+
 def check_device(x: torch.Tensor) -> None:
     """Whether Triton launches on x's kind of device here. Raises ValueError."""
     if _interpreted():
@@ -151,8 +163,7 @@ def _check_slots(tokens: int, top_k: int) -> None:
 
 
 def _check_rank(name: str, tensor: torch.Tensor, shape: str, rank: int) -> None:
-    if not isinstance(tensor, torch.Tensor):
-        raise TypeError(f"{name} is a {type(tensor).__name__}; expected a torch.Tensor {shape}")
+    _check_kind(name, tensor, shape)
     if tensor.ndim != rank:
         raise ValueError(f"{name} is {tuple(tensor.shape)}; expected {rank} dimensions, {shape}")
 
@@ -160,13 +171,19 @@ def _check_rank(name: str, tensor: torch.Tensor, shape: str, rank: int) -> None:
 def _check(
     name: str, tensor: torch.Tensor, shape: tuple[int, ...], dtypes: tuple[torch.dtype, ...], x: torch.Tensor
 ) -> None:
-    if not isinstance(tensor, torch.Tensor):
-        raise TypeError(f"{name} is a {type(tensor).__name__}; expected a torch.Tensor {shape}")
-    if tuple(tensor.shape) != shape:
+    _check_kind(name, tensor, shape)
+    if tensor.shape != shape:
         raise ValueError(f"{name} is {tuple(tensor.shape)}; expected {shape}")
     if tensor.dtype not in dtypes:
         raise TypeError(f"{name} is {tensor.dtype}; expected {_names(dtypes)}")
     _check_usable(name, tensor, x)
+
+
+def _check_kind(name: str, tensor: torch.Tensor, shape: str | tuple[int, ...]) -> None:
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"{name} is a {type(tensor).__name__}; expected a torch.Tensor {shape}")
+    if tensor.is_nested:  # has no shape to speak of
+        raise ValueError(f"{name} is a nested tensor; expected a dense one, call .to_padded_tensor(0)")
 
 
 def _check_usable(name: str, tensor: torch.Tensor, x: torch.Tensor) -> None:

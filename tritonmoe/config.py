@@ -1,6 +1,6 @@
 """What defines a Mixture-of-Experts layer: sizes, scoring, groups, scaling, shared experts."""
 
-import math
+import sys
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -46,13 +46,14 @@ class MoEConfig:
         factor = self.routed_scaling_factor
         if isinstance(factor, bool) or not isinstance(factor, int | float):
             raise TypeError(f"routed_scaling_factor is {factor!r}; expected a number")
-        if not (math.isfinite(factor) and factor > 0):
+        if not 0 < factor <= sys.float_info.max:
             raise ValueError(
                 f"routed_scaling_factor is {factor}; expected a finite number above 0, 1.0 for no scaling"
             )
         if self.shared_gate and not self.shared_intermediate:
             raise ValueError(
-                "shared_gate is set but shared_intermediate is 0; a gate needs shared experts to scale"
+                "shared_gate is set but shared_intermediate is 0; a gate needs shared experts to scale: "
+                "give their total width, or leave shared_gate out"
             )
 
     def _check_choice(self) -> None:
@@ -62,7 +63,8 @@ class MoEConfig:
             raise ValueError(f"top_k is {self.top_k}; expected at most experts, which is {self.experts}")
         if self.experts % self.expert_groups:
             raise ValueError(
-                f"expert_groups is {self.expert_groups}, which does not divide experts, {self.experts}"
+                f"expert_groups is {self.expert_groups}, which does not divide experts, {self.experts}; "
+                "groups are of equal size, use 1 for a choice without groups"
             )
         if self.groups_kept > self.expert_groups:
             raise ValueError(
@@ -71,7 +73,8 @@ class MoEConfig:
         size = self.experts // self.expert_groups
         if self.expert_groups > 1 and size < 2:
             raise ValueError(
-                f"expert_groups is {self.expert_groups}: groups of {size} expert have no two best scores"
+                f"expert_groups is {self.expert_groups}: groups of {size} expert have no two best scores; "
+                "use fewer groups"
             )
         if self.groups_kept * size < self.top_k:
             raise ValueError(

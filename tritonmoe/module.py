@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from .arguments import SharedExperts
+from .arguments import DTYPES, SharedExperts, check_config, check_leading
 from .config import MoEConfig
 from .layer import fused_moe
 
@@ -19,6 +19,9 @@ class FusedMoE(nn.Module):
         self, config: MoEConfig, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> None:
         super().__init__()
+        check_config(config)
+        if dtype not in (None, *DTYPES):
+            raise TypeError(f"dtype is {dtype}; expected float32, float16, bfloat16, or None for the default")
         self.config = config
         hidden, shared = config.hidden, config.shared_intermediate
 
@@ -49,11 +52,12 @@ class FusedMoE(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., hidden] to the same shape; raises ValueError or TypeError as `fused_moe` does."""
+        check_leading(x, self.config.hidden)
         shared = None
         if self.shared_gate_up is not None:
             shared = SharedExperts(self.shared_gate_up, self.shared_down, self.shared_gate)
         y, _ = fused_moe(
-            x.reshape(-1, x.shape[-1]),
+            x.reshape(-1, self.config.hidden),
             self.router_weight,
             self.w_gate_up,
             self.w_down,

@@ -12,10 +12,7 @@ _PLAIN = dict(renormalize=False)
 # name: (hidden, intermediate, experts, top_k, the rest, source)
 _ROWS: dict[str, tuple[int, int, int, int, dict[str, Any], str]] = {
     "mixtral-8x7b": (
-        4096,
-        14336,
-        8,
-        2,
+        *(4096, 14336, 8, 2),
         {},
         "arXiv 2401.04088, table 1; config.json of mistralai/Mixtral-8x7B-v0.1",
     ),
@@ -34,6 +31,11 @@ _ROWS: dict[str, tuple[int, int, int, int, dict[str, Any], str]] = {
         *(2304, 1024, 256, 8),
         dict(**_SIGMOID, routed_scaling_factor=2.446, shared_intermediate=1024),
         "config.json of moonshotai/Kimi-Linear-48B-A3B-Instruct",
+    ),
+    "moonlight-16b-a3b": (
+        *(2048, 1408, 64, 6),
+        dict(**_SIGMOID, routed_scaling_factor=2.446, shared_intermediate=2816),
+        "config.json of moonshotai/Moonlight-16B-A3B",
     ),
     "glm-4.5": (
         *(5120, 1536, 160, 8),
@@ -58,10 +60,7 @@ _ROWS: dict[str, tuple[int, int, int, int, dict[str, Any], str]] = {
     ),
     "qwen3-30b-a3b": (2048, 768, 128, 8, {}, "arXiv 2505.09388, table 2; config.json of Qwen/Qwen3-30B-A3B"),
     "qwen3-235b-a22b": (
-        4096,
-        1536,
-        128,
-        8,
+        *(4096, 1536, 128, 8),
         {},
         "arXiv 2505.09388, table 2; config.json of Qwen/Qwen3-235B-A22B",
     ),
@@ -72,10 +71,7 @@ _ROWS: dict[str, tuple[int, int, int, int, dict[str, Any], str]] = {
         "config.json of Qwen/Qwen3-Next-80B-A3B-Instruct",
     ),
     "olmoe-1b-7b": (
-        2048,
-        1024,
-        64,
-        8,
+        *(2048, 1024, 64, 8),
         _PLAIN,
         "arXiv 2409.02060, table 1; config.json of allenai/OLMoE-1B-7B-0924",
     ),
