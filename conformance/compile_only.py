@@ -20,7 +20,8 @@ import tritonmoe
 from tritonmoe.launches import Launch, families, shipped
 
 BACKENDS = {"cuda": (int, 32), "hip": (str, 64)}  # what an architecture is, and a warp's width
-SIZES = {"plain": (1024, 512), "ragged": (1000, 488)}  # hidden, intermediate: without and with masks along K
+PLAIN, RAGGED = (1024, 512), (1000, 488)  # hidden, intermediate: without and with masks along K
+SIZES = {torch.bfloat16: (PLAIN, RAGGED), torch.float16: (RAGGED,), torch.float32: (PLAIN,)}
 FIGURES = ("vgpr_count", "vgpr_spill_count", "sgpr_spill_count")
 
 
@@ -36,12 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     triton.knobs.compilation.listener = lambda **compiled: print(
         json.dumps({**current, **_figures(compiled)}), flush=True
     )
-    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+    for dtype, sizes in SIZES.items():
         for launch, _ in shipped(dtype, options.family):
-            for size, (hidden, intermediate) in SIZES.items():
-                if dtype == torch.float16 and size == "plain":
-                    continue  # as bfloat16; the ragged one shows that float16 compiles
-                current.update(dtype=str(dtype), launch=launch.name, size=size)
+            for hidden, intermediate in sizes:
+                current.update(dtype=str(dtype), launch=launch.name, hidden=hidden, intermediate=intermediate)
                 _run_layer(dtype, launch, hidden, intermediate)
     return 0
 
