@@ -19,7 +19,7 @@ class Guards:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._watched: list[tuple[str, torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._watched: list[tuple[str, torch.Tensor, torch.Tensor, slice | None]] = []
 
     def place(self, name: str, tensor: torch.Tensor, layout: str) -> torch.Tensor:
         """A copy of a CPU tensor on the device, in the drawn layout, surrounded by NaN; no byte of it may
@@ -27,9 +27,7 @@ class Guards:
         """
         store, view = _laid_out(tensor, layout)
         store = store.to(self.device)
-        self._watched.append(
-            (f"input {name}", store, store.clone(), torch.ones_like(store, dtype=torch.bool))
-        )
+        self._watched.append((f"input {name}", store, store.clone(), None))
         return view(store.view(tensor.dtype))
 
     @contextmanager
@@ -45,11 +43,13 @@ class Guards:
     def violations(self) -> list[str]:
         """What was written where nothing may be written."""
         found = []
-        for name, store, before, guarded in self._watched:
-            changed = ((store != before) & guarded).nonzero()
-            if len(changed):
+        for name, store, before, free in self._watched:
+            if free is not None:
+                before[free] = store[free]
+            if not torch.equal(store, before):
+                changed = (store != before).nonzero()
                 found.append(
-                    f"{name}: {len(changed)} bytes overwritten, first at byte {int(changed[0])} of its guard"
+                    f"{name}: {len(changed)} bytes overwritten, first at byte {int(changed[0])} of its memory"
                 )
         return found
 
@@ -59,10 +59,9 @@ class Guards:
         nbytes = math.prod(shape) * dtype.itemsize
         store = torch.full((nbytes + 2 * GUARD,), BAND, dtype=torch.uint8, device=options.get("device"))
         store[GUARD : GUARD + nbytes] = POISON
-        guarded = torch.ones_like(store, dtype=torch.bool)
-        guarded[GUARD : GUARD + nbytes] = False
-        self._watched.append((f"output {tuple(shape)}", store, store.clone(), guarded))
-        return store[GUARD : GUARD + nbytes].view(dtype).view(shape)
+        free = slice(GUARD, GUARD + nbytes)
+        self._watched.append((f"output {tuple(shape)}", store, store.clone(), free))
+        return store[free].view(dtype).view(shape)
 
 
 def _laid_out(

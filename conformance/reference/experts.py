@@ -22,7 +22,7 @@ def gate_up(
     exact.
     """
     exact, half = noise is None, w_gate_up.shape[1] // 2
-    weight = w_gate_up.double()[experts]
+    weight = w_gate_up[experts].double()
     gate = silu(dot(x, weight[:, :half], dtype, exact), noise)
     up = dot(x, weight[:, half:], dtype, exact)
     return product(gate, up).stored(dtype)
@@ -32,7 +32,7 @@ def down(
     activation: Quantity, w_down: torch.Tensor, experts: torch.Tensor, dtype: torch.dtype, exact: bool
 ) -> Quantity:
     """Partial output of each row: activation [rows, intermediate], experts [rows] int64."""
-    return dot(activation, w_down.double()[experts], dtype, exact).stored(dtype)
+    return dot(activation, w_down[experts].double(), dtype, exact).stored(dtype)
 
 
 def combine(
