@@ -133,5 +133,10 @@ def device(request: pytest.FixtureRequest):
 
 
 @pytest.fixture(scope="session")
+def platform(request: pytest.FixtureRequest) -> str:
+    return request.config.stash[ACTIVE][0]
+
+
+@pytest.fixture(scope="session")
 def profile(request: pytest.FixtureRequest) -> str:
     return request.config.getoption("--profile")

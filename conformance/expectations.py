@@ -14,6 +14,7 @@ from .reference import Quantity
 from .strategies import Example
 
 Outputs = dict[str, torch.Tensor]
+Expected = dict[str, tuple[Quantity | torch.Tensor, torch.dtype]]  # values and dtype by name
 
 
 @dataclass
@@ -60,7 +61,7 @@ def judge(case: Case, example: Example, inputs: Inputs, outputs: Outputs, block_
 
 def expected_outputs(
     case: Case, example: Example, inputs: Inputs, ids: torch.Tensor | None, block_m: int
-) -> dict[str, tuple[Quantity | torch.Tensor, torch.dtype]]:
+) -> Expected:
     """Every output of the stage by name, with its dtype: integers as they must be, or a Quantity.
 
     ids [tokens, top_k] int64: the router's choice to follow, for the stages "router" and "layer".
@@ -117,7 +118,14 @@ def _judge_choice(example: Example, inputs: Inputs, ids: torch.Tensor, judgement
     return check.near
 
 
-def _verdict(case: Case, inputs: Inputs, outputs: Outputs, expected, judgement: Judgement, clear) -> Verdict:
+def _verdict(
+    case: Case,
+    inputs: Inputs,
+    outputs: Outputs,
+    expected: Expected,
+    judgement: Judgement,
+    clear: torch.Tensor | slice,
+) -> Verdict:
     if case.stage == "permute":
         # Tiles depend on the platform's tile height; what platforms must agree on is the sort.
         return Verdict(judgement, [outputs["sorted_slots"], outputs["offsets"]], None)

@@ -18,6 +18,8 @@ from .guards import Guards
 from .inputs import Inputs
 from .matrix import Case
 
+Tensors = dict[str, torch.Tensor]
+
 LAID_OUT = {"x", "router_weight", "w_gate_up", "w_down", "topk_ids", "topk_weights", "activation"} | {
     "shared_gate_up",
     "shared_down",
@@ -29,7 +31,7 @@ LAID_OUT = {"x", "router_weight", "w_gate_up", "w_down", "topk_ids", "topk_weigh
 class Outputs:
     """A stage's outputs by name, on the CPU, and what was written where nothing may be written."""
 
-    tensors: dict[str, torch.Tensor]
+    tensors: Tensors
     violations: list[str]
 
 
@@ -45,14 +47,14 @@ def run(case: Case, inputs: Inputs, layout: str, launch: Launch, device: torch.d
     return Outputs(outputs, guards.violations())
 
 
-def _router(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, torch.Tensor]:
+def _router(placed: Tensors, inputs: Inputs, launch: Launch, guards: Guards) -> Tensors:
     bias = placed.get("correction_bias")
     with guards.watching():
         routing = tritonmoe.route(placed["x"], placed["router_weight"], inputs.config, bias, launch=launch)
     return routing._asdict()
 
 
-def _permute(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, torch.Tensor]:
+def _permute(placed: Tensors, inputs: Inputs, launch: Launch, guards: Guards) -> Tensors:
     with guards.watching():
         made = schedule_stage.schedule(placed["topk_ids"], inputs.config.experts, launch)
     served, tiles = int(made.offsets[-1]), int(made.tile_count[0])
@@ -64,14 +66,14 @@ def _permute(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str
     }
 
 
-def _gate_up(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, torch.Tensor]:
+def _gate_up(placed: Tensors, inputs: Inputs, launch: Launch, guards: Guards) -> Tensors:
     plan = _reference_schedule(placed, inputs, launch, guards)
     with guards.watching():
         made = gate_up_stage.gate_up(placed["x"], placed["w_gate_up"], plan, launch)
     return {"activation": made[: int(plan.offsets[-1])]}
 
 
-def _down(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, torch.Tensor]:
+def _down(placed: Tensors, inputs: Inputs, launch: Launch, guards: Guards) -> Tensors:
     plan = _reference_schedule(placed, inputs, launch, guards)
     with guards.watching():
         made = down_stage.down(placed["activation"], placed["w_down"], plan, launch)
@@ -79,7 +81,7 @@ def _down(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, t
     return {"partial": made[served]}
 
 
-def _combine(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, torch.Tensor]:
+def _combine(placed: Tensors, inputs: Inputs, launch: Launch, guards: Guards) -> Tensors:
     skipped = (inputs.tensors["topk_ids"].flatten() < 0) | (
         inputs.tensors["topk_ids"].flatten() >= inputs.config.experts
     )
@@ -98,7 +100,7 @@ def _combine(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str
     return {"y": y}
 
 
-def _layer(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, torch.Tensor]:
+def _layer(placed: Tensors, inputs: Inputs, launch: Launch, guards: Guards) -> Tensors:
     shared = None
     if "shared_gate_up" in placed:
         shared = tritonmoe.SharedExperts(
@@ -118,7 +120,9 @@ def _layer(placed, inputs: Inputs, launch: Launch, guards: Guards) -> dict[str, 
     return {"y": y, **routing._asdict()}
 
 
-def _reference_schedule(placed, inputs: Inputs, launch: Launch, guards: Guards) -> schedule_stage.Schedule:
+def _reference_schedule(
+    placed: Tensors, inputs: Inputs, launch: Launch, guards: Guards
+) -> schedule_stage.Schedule:
     """The schedule as the reference makes it, so that a GEMM is judged apart from the sort."""
     tokens, top_k = inputs.tensors["topk_ids"].shape
     plan = reference.plan(inputs.tensors["topk_ids"], inputs.config.experts, launch.block_m)

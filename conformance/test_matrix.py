@@ -12,7 +12,9 @@ from conformance.matrix import Case
 from conformance.strategies import Example
 
 
-def test_case(case: Case, device: torch.device, profile: str, request: pytest.FixtureRequest) -> None:
+def test_case(
+    case: Case, device: torch.device, platform: str, profile: str, request: pytest.FixtureRequest
+) -> None:
     only = request.config.getoption("--example")
     chosen = [Example.from_json(json.loads(only))] if only else corpus.examples_of(case, profile)
     record = run_case(case, chosen, device)
@@ -24,7 +26,6 @@ def test_case(case: Case, device: torch.device, profile: str, request: pytest.Fi
     if smallest and not only:
         smallest = search.smaller(case, smallest, lambda example: bool(_faults(case, example, device)))
     if record.faults:
-        platform = request.config.getoption("--platform")
         properties["failure.replay"] = search.replay_command(case, smallest, platform, profile)
         if smallest:
             properties["failure.example"] = json.dumps(smallest.to_json())

@@ -272,9 +272,9 @@ def test_a_broken_kernel_fails_its_case_and_the_failure_can_be_replayed(tmp_path
     for package in ("tritonmoe", "conformance"):
         _copy(root / package, tmp_path / package)
     kernel = tmp_path / "tritonmoe" / "combine.py"
-    right = "topk_weights + token * stride_wt + tl.cast(j, tl.int64)"
+    right = "topk_weights + token * stride_wt + position"
     assert right in kernel.read_text()
-    kernel.write_text(kernel.read_text().replace(right, right.replace("(j,", "(TOP_K - 1 - j,")))
+    kernel.write_text(kernel.read_text().replace(right, right.replace("position", "(TOP_K - 1 - position)")))
     path = tmp_path / "report.xml"
     case = "combine/mixtral/float32/balanced"
     done = _suite(

@@ -72,14 +72,13 @@ def combine_kernel(
     mask = h < hidden
     acc = tl.zeros((BLOCK,), tl.float32)
     for j in range(TOP_K):
-        expert = tl.load(topk_ids + token * stride_it + tl.cast(j, tl.int64) * stride_ik)
-        weight = tl.load(topk_weights + token * stride_wt + tl.cast(j, tl.int64) * stride_wk).to(tl.float32)
-        served = (expert >= 0) & (expert < experts)
-        value = tl.load(partial + (token * TOP_K + j) * hidden + h, mask=mask & served, other=0.0).to(
-            tl.float32
-        )
+        position = tl.cast(j, tl.int64)
+        expert = tl.load(topk_ids + token * stride_it + position * stride_ik) + tl.zeros((BLOCK,), tl.int32)
+        weight = tl.load(topk_weights + token * stride_wt + position * stride_wk).to(tl.float32)
+        served = mask & (expert >= 0) & (expert < experts)
+        value = tl.load(partial + (token * TOP_K + j) * hidden + h, mask=served, other=0.0).to(tl.float32)
         # A skipped slot's weight may be anything, NaN too, and must not count.
-        acc = tl.fma(tl.where(served, weight, 0.0) + tl.zeros((BLOCK,), tl.float32), value, acc)
+        acc = tl.fma(tl.where(served, weight, 0.0), value, acc)
     if HAS_SHARED:
         extra = tl.load(shared + token * hidden + h, mask=mask, other=0.0).to(tl.float32)
         if HAS_GATE:

@@ -1,6 +1,6 @@
 """The whole forward: five stages in their order, nothing in between that waits for the device."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -90,7 +90,15 @@ def route(
 
 
 def _experts(
-    x, w_gate_up, w_down, topk_ids, topk_weights, precision, launch, extra, extra_gate
+    x: torch.Tensor,
+    w_gate_up: torch.Tensor,
+    w_down: torch.Tensor,
+    topk_ids: torch.Tensor,
+    topk_weights: torch.Tensor,
+    precision: str,
+    launch: Launch,
+    extra: torch.Tensor | None,
+    extra_gate: torch.Tensor | None,
 ) -> torch.Tensor:
     plan = schedule(topk_ids, w_gate_up.shape[0], launch)
     activation = gate_up(x, w_gate_up, plan, launch, precision)
@@ -98,10 +106,10 @@ def _experts(
     return combine(partial, topk_ids, topk_weights, w_gate_up.shape[0], launch, extra, extra_gate)
 
 
-def _shared_experts(x, shared, precision, launch) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Output [tokens, hidden] and gate logits [tokens, 1] of the shared experts: one dense expert for all
-    rows.
-    """
+def _shared_experts(
+    x: torch.Tensor, shared: SharedExperts | None, precision: str, launch: Launch
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Output [tokens, hidden] and gate logits [tokens, 1]: one dense expert for all rows."""
     if shared is None:
         return None, None
     activation = gate_up(x, shared.w_gate_up[None], None, launch, precision)
@@ -120,7 +128,7 @@ def _check_precision(precision: str) -> None:
         )
 
 
-def _on_device_of(x: torch.Tensor):
+def _on_device_of(x: torch.Tensor) -> AbstractContextManager:
     """Triton launches on the current device, which need not be x's."""
     if x.device.type != "cuda" or x.device.index == torch.cuda.current_device():
         return nullcontext()
