@@ -23,6 +23,7 @@ distance between two that pass, not a missing case.
 
 import datetime
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -281,6 +282,7 @@ def _notes(reports: tuple[Report, ...], labels: tuple[str, ...], checks: tuple[C
     for side, label in enumerate(labels):
         only = [row.name for row in checks if row.statuses[1 - side] is None]
         if only:
-            shown = ", ".join(printable(name, 100) for name in only[:5])
-            notes.append(f"{count(len(only), 'check')} only on {label}: {shown}{' …' if only[5:] else ''}")
+            modules = Counter(name.split("::")[0] for name in only).most_common()
+            shown = ", ".join(f"{printable(name, 100)} ({size})" for name, size in modules[:5])
+            notes.append(f"{count(len(only), 'check')} only on {label}: {shown}{' …' if modules[5:] else ''}")
     return notes
