@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-python3}
-venv=${TRITONMOE_VENV:-.venv}
+venv=$(realpath -m "${TRITONMOE_VENV:-.venv}")
 
 has_gpu_torch() {
     "$python" -c 'import sys, torch, triton; sys.exit(not torch.cuda.is_available())' 2>/dev/null
@@ -18,15 +18,16 @@ case $mode in
     *) echo "TRITONMOE_TORCH is '$mode'; expected keep or pinned" >&2; exit 2 ;;
 esac
 
-stamp=$venv/installed-$(sha256sum pyproject.toml ci/constraints.txt | sha256sum | cut -c1-16)-$mode-$extras
+wanted=$(sha256sum pyproject.toml ci/constraints.txt | sha256sum | cut -c1-16)
+stamp=$venv/installed-$wanted-$mode-$extras
 if [ ! -e "$stamp" ]; then
     echo "installing into $venv ($mode torch)"
     "$python" -m venv "${options[@]}" "$venv"
     if [ "$mode" = pinned ]; then
-        # By exact version first: a range would fetch a build for GPUs, gigabytes of it.
-        "$venv/bin/pip" install --quiet torch==2.13.0 "${constraints[@]}"
+        # On its own first, held by the constraint: a range would fetch a build for GPUs, gigabytes of it.
+        "$venv/bin/pip" install --quiet torch "${constraints[@]}"
     fi
     "$venv/bin/pip" install --quiet --editable ".[$extras]" "${constraints[@]}"
     touch "$stamp"
 fi
-export PATH="$PWD/$venv/bin:$PATH"
+export PATH="$venv/bin:$PATH"

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,14 +26,13 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _add_certify(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
+    parser = _parser(
+        subparsers,
         "certify",
-        help="run the conformance suite here; write its report and a page",
+        "run the conformance suite here; write its report and a page",
+        ("", "--profile smoke --platform interpreter", "--against reports/evidence/cuda-h100.xml"),
         description="Runs the 162 cases and the checks beside them on this machine, and writes PLATFORM.xml "
         "and PLATFORM.html. Exit 0: all passed; 1: something failed; 2: it could not run.",
-        epilog="examples:\n  tritonmoe certify\n  tritonmoe certify --profile smoke --platform interpreter\n"
-        "  tritonmoe certify --against reports/evidence/cuda-h100.xml",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--platform", default="auto", help="default: hardware if there is some")
     parser.add_argument("--profile", default="certify", choices=("smoke", "certify", "soak"))
@@ -77,13 +77,8 @@ def certify(arguments: argparse.Namespace) -> int:
 
 
 def _add_matrix(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "matrix",
-        help="list the 162 cases, or explain one",
-        epilog="examples:\n  tritonmoe matrix\n  tritonmoe matrix layer/deepseek_v3/bfloat16/zipf\n"
-        "  tritonmoe matrix --json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    examples = ("", "layer/deepseek_v3/bfloat16/zipf", "--json")
+    parser = _parser(subparsers, "matrix", "list the 162 cases, or explain one", examples)
     parser.add_argument("case", nargs="?", help="a case's id: explain it")
     parser.add_argument("--json", action="store_true", help="for a machine")
     parser.set_defaults(run=matrix)
@@ -135,12 +130,7 @@ def _explained(case) -> str:
 
 
 def _add_doctor(subparsers: argparse._SubParsersAction) -> None:
-    parser = subparsers.add_parser(
-        "doctor",
-        help="what this machine can run, and why not more",
-        epilog="examples:\n  tritonmoe doctor\n  tritonmoe doctor --json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _parser(subparsers, "doctor", "what this machine can run, and why not more", ("", "--json"))
     parser.add_argument("--json", action="store_true", help="for a machine")
     parser.set_defaults(run=doctor)
 
@@ -172,6 +162,20 @@ def doctor(arguments: argparse.Namespace) -> int:
     print("  ".join(f"{name} {found}" for name, found in told["versions"].items()))
     print(*(f"{name} {told[name][:16]}" for name in ("source.digest", "corpus.digest", "commit")), sep="  ")
     return 0
+
+
+def _parser(
+    subparsers: argparse._SubParsersAction, name: str, summary: str, examples: Sequence[str], **options: str
+) -> argparse.ArgumentParser:
+    """A command's parser, with the arguments of its examples shown as whole commands."""
+    lines = [f"  tritonmoe {name} {each}".rstrip() for each in examples]
+    return subparsers.add_parser(
+        name,
+        help=summary,
+        epilog="\n".join(("examples:", *lines)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **options,
+    )
 
 
 def _version(package: str) -> str:
