@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--platform",
         default="auto",
-        help=f"auto, {', '.join(platforms.EVIDENCE)} (default: hardware if there is some)",
+        help=f"auto, {', '.join(platforms.EVIDENCE)} (default: hardware if there is some, else gfx942)",
     )
     group.addoption(
         "--profile",
@@ -34,6 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--example", metavar="JSON", help="with one --case: only this example")
     group.addoption(
+        "--counts", action="store_true", help="on an emulated platform: print what was executed, counted"
+    )
+    group.addoption(
         "--soak-examples", type=int, default=200, metavar="N", help="fresh examples a case under soak"
     )
 
@@ -43,6 +46,10 @@ def pytest_configure(config: pytest.Config) -> None:
         name, module = platforms.activate(config.getoption("--platform"))
     except platforms.PlatformError as error:
         raise pytest.UsageError(str(error)) from None
+    if config.getoption("--counts"):
+        if platforms.EVIDENCE[name] != "emulated":
+            raise pytest.UsageError(f"--counts: {name} is not emulated, so nothing counts its instructions")
+        config.pluginmanager.register(_Counting(module.count()), "tritonmoe-counts")
     import torch
 
     torch.set_num_threads(1)  # the reference's matrices are small, and xdist fills the cores
@@ -94,6 +101,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         # xdist hands out runs of neighbours: without this one worker gets all the slow layers.
         items.sort(key=lambda item: hashlib.sha256(item.nodeid.encode()).digest())
+
+
+class _Counting:
+    """Prints the counts of this process, or of all of xdist's workers."""
+
+    def __init__(self, counts) -> None:
+        self.counts = counts
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["counts"] = self.counts.to_json()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node) -> None:
+        if "counts" in getattr(node, "workeroutput", {}):
+            self.counts.add(node.workeroutput["counts"])
+
+    def pytest_terminal_summary(self, terminalreporter) -> None:
+        terminalreporter.section("counts")
+        terminalreporter.write_line(str(self.counts))
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -1,6 +1,6 @@
 """The frozen corpus: what Hypothesis drew, once, so that every platform runs the same examples.
 
-`python -m conformance.corpus` draws it anew; `--check` tells whether the committed one covers what it should.
+`python -m conformance.corpus` draws it anew; `--check` tells what the committed one holds.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def digest() -> str:
 
 def remember(case: Case, example: Example) -> None:
     """Adds a failing example to the found ones, for good."""
-    found = {**_found()}
+    found = _found()
     mine = found.setdefault(case.id, [])
     if example.to_json() not in mine:
         mine.append(example.to_json())

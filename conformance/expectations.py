@@ -40,13 +40,14 @@ class Verdict:
 def judge(case: Case, example: Example, inputs: Inputs, outputs: Outputs, block_m: int) -> Verdict:
     """Judges outputs (CPU tensors by name) of the case's stage."""
     judgement = Judgement()
-    ids, clear = None, slice(None)
+    ids, clear, scores = None, slice(None), None
     if case.stage in ("router", "layer"):
-        near = _judge_choice(example, inputs, outputs["topk_ids"], judgement)
+        scores = router_scores(example, inputs)
+        near = _judge_choice(example, inputs, scores, outputs["topk_ids"], judgement)
         if judgement.faults:
             return Verdict(judgement, [], None)
         ids, clear = outputs["topk_ids"].long(), ~near
-    expected = expected_outputs(case, example, inputs, ids, block_m)
+    expected = expected_outputs(case, example, inputs, ids, block_m, scores)
     for name, (values, dtype) in expected.items():
         if isinstance(values, torch.Tensor):
             judgement.equal(name, outputs[name], values, dtype)
@@ -60,11 +61,17 @@ def judge(case: Case, example: Example, inputs: Inputs, outputs: Outputs, block_
 
 
 def expected_outputs(
-    case: Case, example: Example, inputs: Inputs, ids: torch.Tensor | None, block_m: int
+    case: Case,
+    example: Example,
+    inputs: Inputs,
+    ids: torch.Tensor | None,
+    block_m: int,
+    scores: tuple[Quantity, Quantity] | None = None,
 ) -> Expected:
     """Every output of the stage by name, with its dtype: integers as they must be, or a Quantity.
 
-    ids [tokens, top_k] int64: the router's choice to follow, for the stages "router" and "layer".
+    ids [tokens, top_k] int64: the router's choice to follow, for the stages "router" and "layer"; `scores`
+    are then what `router_scores` gives, where the caller has them already.
     """
     tensors, config, dtype = inputs.tensors, inputs.config, case.torch_dtype
     if case.stage == "permute":
@@ -84,7 +91,7 @@ def expected_outputs(
         }
     if case.stage == "combine":
         return {"y": (_combined(example, inputs, dtype), dtype)}
-    logit, score = router_scores(example, inputs)
+    logit, score = scores or router_scores(example, inputs)
     weight = reference.weights(score, ids, config)
     made = {"logits": (logit, torch.float32), "topk_weights": (weight, torch.float32)}
     if case.stage == "layer":
@@ -102,13 +109,19 @@ def router_scores(example: Example, inputs: Inputs) -> tuple[Quantity, Quantity]
     return logit, reference.scores(logit, inputs.config.scoring, noise)
 
 
-def _judge_choice(example: Example, inputs: Inputs, ids: torch.Tensor, judgement: Judgement) -> torch.Tensor:
+def _judge_choice(
+    example: Example,
+    inputs: Inputs,
+    scores: tuple[Quantity, Quantity],
+    ids: torch.Tensor,
+    judgement: Judgement,
+) -> torch.Tensor:
     """Judges topk_ids; returns which rows [tokens] bool are too close to call."""
     shape = (example.tokens, inputs.config.top_k)
     if ids.dtype != torch.int32 or tuple(ids.shape) != shape:
         judgement.equal("topk_ids", ids, torch.zeros(shape), torch.int32)
         return torch.zeros(example.tokens, dtype=torch.bool)
-    logit, score = router_scores(example, inputs)
+    logit, score = scores
     if inputs.exact:
         logit, score = logit.without_error(), score.without_error()
     check = reference.check_choice(ids, logit, score, inputs.tensors.get("correction_bias"), inputs.config)

@@ -70,10 +70,8 @@ class CaseRecord:
 
     def pooled_faults(self) -> list[str]:
         """The statistical parts over all examples together."""
-        found = [
-            fault for name, tally in self._tallies.items() for fault in tally.faults(f"{name}, all examples")
-        ]
-        return found
+        tallies = self._tallies.items()
+        return [fault for name, tally in tallies for fault in tally.faults(f"{name}, all examples")]
 
 
 def run_case(case: Case, examples: Iterable[Example], device: torch.device) -> CaseRecord:

@@ -48,7 +48,10 @@ def combine(
     return y
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=["experts", "stride_it", "stride_ik", "stride_wt", "stride_wk"],
+    do_not_specialize_on_alignment=["topk_ids", "topk_weights"],
+)
 def combine_kernel(
     partial,
     topk_ids,

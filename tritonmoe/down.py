@@ -6,7 +6,7 @@ import triton.language as tl
 
 from .launches import Launch
 from .schedule import Schedule
-from .tiles import locate_tile
+from .tiles import PER_BATCH, locate_tile
 
 
 def down(
@@ -55,7 +55,7 @@ def down(
     return partial
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PER_BATCH)
 def down_kernel(
     activation,
     w_down,

@@ -6,7 +6,7 @@ import triton.language as tl
 
 from .launches import Launch
 from .schedule import Schedule
-from .tiles import locate_tile
+from .tiles import PER_BATCH, locate_tile
 
 
 def gate_up(
@@ -53,7 +53,7 @@ def gate_up(
     return activation
 
 
-@triton.jit
+@triton.jit(do_not_specialize=PER_BATCH)
 def gate_up_kernel(
     x,
     w_gate_up,

@@ -99,7 +99,7 @@ def project(x: torch.Tensor, weight: torch.Tensor, launch: Launch) -> torch.Tens
     return out
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])
 def project_kernel(
     x,
     weight,
@@ -140,7 +140,7 @@ def project_kernel(
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["tokens"])
 def choose_kernel(
     logits,
     bias,

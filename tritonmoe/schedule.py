@@ -80,7 +80,7 @@ def schedule(topk_ids: torch.Tensor, experts: int, launch: Launch) -> Schedule:
     return made
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["slots", "stride_t", "stride_k"], do_not_specialize_on_alignment=["topk_ids"])
 def count_kernel(topk_ids, counts, slots, stride_t, stride_k, TOP_K: tl.constexpr, BLOCK: tl.constexpr):
     expert = tl.program_id(0)
     found = tl.zeros((BLOCK,), tl.int32)
@@ -90,7 +90,10 @@ def count_kernel(topk_ids, counts, slots, stride_t, stride_k, TOP_K: tl.constexp
     tl.store(counts + expert, tl.sum(found, axis=0))
 
 
-@triton.jit
+@triton.jit(
+    do_not_specialize=["slots", "experts", "stride_t", "stride_k"],
+    do_not_specialize_on_alignment=["topk_ids"],
+)
 def place_kernel(
     topk_ids,
     counts,

@@ -3,6 +3,9 @@
 import triton
 import triton.language as tl
 
+# Arguments that change with the number of tokens: specializing on them would compile anew as batches change.
+PER_BATCH = ["rows", "max_tiles"]
+
 
 @triton.jit
 def locate_tile(
