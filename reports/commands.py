@@ -48,6 +48,9 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     )
     parity.add_argument("-o", "--output", metavar="FILE", help="write there (default: standard output)")
     parity.add_argument("--page", metavar="FILE", help="write the HTML page there as well")
+    parity.add_argument(
+        "--live", action="store_true", help="say that LEFT is a record and RIGHT was made just now"
+    )
     parity.add_argument("--waivers", metavar="FILE", help="a TOML file of known, owned, temporary failures")
     parity.set_defaults(run=_guarded(_parity))
 
@@ -83,7 +86,7 @@ def _guarded(run):
 
 def _parity(args: argparse.Namespace) -> int:
     inputs = [path for path in (args.left, args.right, args.waivers) if path is not None]
-    result = compare(read(args.left), read(args.right), _waivers(args.waivers))
+    result = compare(read(args.left), read(args.right), _waivers(args.waivers), live=args.live)
     if args.page is not None:
         _write(args.page, _html(result), inputs)
     colour = args.output is None and text.wants_colour(sys.stdout)

@@ -14,6 +14,14 @@ EVIDENCE = {
     "gfx90a": "emulated",
     "interpreter": "interpreted",
 }
+MAKERS = {
+    "cuda": "NVIDIA",
+    "rocm": "AMD",
+    "gfx942": "AMD",
+    "gfx950": "AMD",
+    "gfx90a": "AMD",
+    "interpreter": "no chip",
+}
 WORTH = {
     "hardware": "Ran on the chip itself. What it says holds for this device.",
     "emulated": "The machine code for this chip, executed instruction by instruction on a CPU. It says that "

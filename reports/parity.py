@@ -45,6 +45,7 @@ from .verdict import (
     labels_of,
     not_run,
     notes_of,
+    recorded_and_live,
     today_utc,
     total_examples,
     unexpected_pass,
@@ -67,10 +68,15 @@ class Parity(Result):
 
 
 def compare(
-    left: Report, right: Report, waivers: Iterable[Waiver] = (), today: datetime.date | None = None
+    left: Report,
+    right: Report,
+    waivers: Iterable[Waiver] = (),
+    today: datetime.date | None = None,
+    *,
+    live: bool = False,
 ) -> Parity:
     """Compares two reports by the rules above. `today` decides which waivers have expired (default: now,
-    UTC).
+    UTC). `live`: the right one was made just now, the left one is a record, and the headline says so.
     """
     reports = (left, right)
     labels = labels_of(reports)
@@ -92,10 +98,11 @@ def compare(
         verdict, reasons = ("INCOMPLETE" if missing else "PARITY"), missing
     notes = [f"not counted, for these reports cannot be compared: {each}" for each in diverging if unlike]
     notes += expired + _notes(reports, labels, checks) + notes_of(reports, labels, rows, checks)
+    sides = recorded_and_live(reports) if live else with_evidence(reports, labels)
     return Parity(
         verdict=verdict,
         exit_code=EXIT_CODES[verdict],
-        headline=f"{with_evidence(reports, labels)} {_headline(verdict, rows, checks, unlike)}",
+        headline=f"{sides} {_headline(verdict, rows, checks, unlike)}",
         basis=_basis(verdict, reports, rows),
         reasons=tuple(reasons),
         notes=tuple(notes),

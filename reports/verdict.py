@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .matrix import RANK, REQUIRED
-from .model import ERROR, FAILED, PASSED, SKIPPED, Case, Report
+from .model import ERROR, FAILED, MAKERS, PASSED, SKIPPED, Case, Report
 from .waivers import Waiver
 from .wording import count, printable
 
@@ -100,6 +100,14 @@ def with_evidence(reports: Sequence[Report], labels: Sequence[str]) -> str:
     return " and ".join(
         f"{label} ({report.environment.evidence})" for label, report in zip(labels, reports, strict=True)
     )
+
+
+def recorded_and_live(reports: Sequence[Report]) -> str:
+    """As "NVIDIA (recorded) against AMD (emulated, live):"; a record of hardware is called a record alone."""
+    left, right = (report.environment for report in reports)
+    worth = "" if left.evidence == "hardware" else f"{left.evidence}, "
+    makers = [MAKERS[each.platform] for each in (left, right)]
+    return f"{makers[0]} ({worth}recorded) against {makers[1]} ({right.evidence}, live):"
 
 
 def not_run(case: Case | None, label: str) -> str:

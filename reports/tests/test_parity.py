@@ -186,6 +186,20 @@ def test_the_verdict_after(change: str, cuda, readback):
     assert "gfx942 (emulated) and cuda (hardware)" in swapped.headline
 
 
+LIVE = {  # the platforms of the record and of what was made just now: how the headline begins
+    ("cuda", "gfx942"): "NVIDIA (recorded) against AMD (emulated, live): agree on 162 of 162 cases",
+    ("cuda", "rocm"): "NVIDIA (recorded) against AMD (hardware, live): ",
+    ("cuda", "interpreter"): "NVIDIA (recorded) against no chip (interpreted, live): ",
+    ("gfx942", "cuda"): "AMD (emulated, recorded) against NVIDIA (hardware, live): ",
+}
+
+
+@pytest.mark.parametrize("platforms", LIVE)
+def test_a_live_comparison_says_which_side_is_a_record(platforms: tuple[str, str], readback):
+    recorded, live = (readback(Draft(platform)) for platform in platforms)
+    assert compare(recorded, live, live=True).headline.startswith(LIVE[platforms])
+
+
 def test_a_report_agrees_with_itself(cuda):
     parity = compare(cuda, cuda)
     assert (parity.verdict, parity.exit_code, parity.reasons) == ("PARITY", 0, ())
