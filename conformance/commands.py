@@ -30,11 +30,11 @@ def _add_certify(subparsers: argparse._SubParsersAction) -> None:
         subparsers,
         "certify",
         "run the conformance suite here; write its report and a page",
-        ("", "--profile smoke --platform interpreter", "--against reports/evidence/cuda-h100.xml"),
+        ("", "--profile smoke --platform gfx942", "--against reports/evidence/cuda-h100.xml"),
         description="Runs the 162 cases and the checks beside them on this machine, and writes PLATFORM.xml "
         "and PLATFORM.html. Exit 0: all passed; 1: something failed; 2: it could not run.",
     )
-    parser.add_argument("--platform", default="auto", help="default: hardware if there is some")
+    parser.add_argument("--platform", default="auto", help="default: hardware if there is some, else gfx942")
     parser.add_argument("--profile", default="certify", choices=("smoke", "certify", "soak"))
     parser.add_argument("--workers", type=int, default=WORKERS, metavar="N", help=f"default here: {WORKERS}")
     parser.add_argument("-o", "--output", type=Path, default=Path("out"), metavar="DIR", help="default: out")
@@ -70,7 +70,7 @@ def certify(arguments: argparse.Namespace) -> int:
     if arguments.against:
         parity = arguments.output / "parity.html"
         sides = [str(arguments.against), str(report)]
-        command = [sys.executable, "-m", "reports", "parity", *sides, "--page", str(parity)]
+        command = [sys.executable, "-m", "reports", "parity", *sides, "--live", "--page", str(parity)]
         outcome = max(outcome, subprocess.run(command).returncode)
         print(f"page:   {parity}")
     return outcome

@@ -52,14 +52,17 @@ def test_matrix_explains_a_case_for_people_and_machines(tritonmoe) -> None:
 
 def test_doctor_says_what_runs_here_and_why_not_more(tritonmoe) -> None:
     told = json.loads(tritonmoe("doctor", "--json").out)
-    assert set(told["platforms"]) == {"cuda", "rocm", "interpreter"}
+    assert set(told["platforms"]) == {"cuda", "rocm", "gfx942", "interpreter"}
     assert told["platforms"][told["auto"]]["obstacle"] == ""
     assert all(told["versions"][name] != "missing" for name in ("torch", "triton", "hypothesis"))
 
 
 REFUSED = [  # arguments, part of the one line on stderr
     (["matrix", "layer/gpt/float32/zipf"], "is no case; expected stage/model/dtype/routing"),
-    (["certify", "--platform", "tpu"], "'tpu' is unknown; expected auto or one of cuda, rocm, interpreter"),
+    (
+        ["certify", "--platform", "tpu"],
+        "'tpu' is unknown; expected auto or one of cuda, rocm, gfx942, interpreter",
+    ),
 ]
 
 

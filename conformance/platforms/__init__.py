@@ -1,7 +1,5 @@
 """Where the suite runs, and what that is worth. A platform is a Triton driver and a device string, nothing
 more.
-
-The emulated AMD platforms (gfx942, then gfx950 and gfx90a) belong into this table when they exist.
 """
 
 import importlib
@@ -11,8 +9,10 @@ from types import ModuleType
 EVIDENCE = {
     "cuda": "hardware",
     "rocm": "hardware",
+    "gfx942": "emulated",
     "interpreter": "interpreted",
 }
+PREFERRED = ("cuda", "rocm", "gfx942")  # what "auto" takes, first that can run
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def activate(name: str) -> tuple[str, ModuleType]:
 def resolve(name: str) -> str:
     """The platform that a name stands for here. Raises PlatformError for one unknown or unable to run."""
     if name == "auto":
-        return next((each for each in ("cuda", "rocm") if not _module(each).obstacle()), "interpreter")
+        return next((each for each in PREFERRED if not _module(each).obstacle()), "interpreter")
     if name not in EVIDENCE:
         raise PlatformError(f"platform {name!r} is unknown; expected auto or one of {', '.join(EVIDENCE)}")
     obstacle = _module(name).obstacle()
