@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reports import read
+from reports import compare, read
 
 EVIDENCE = Path(__file__).parents[1] / "evidence"
 H100 = EVIDENCE / "cuda-h100.xml"
@@ -117,3 +117,9 @@ def test_the_evidence_is_from_an_h100_and_whole(name: str) -> None:
     assert report.environment.platform == "cuda"
     assert "H100" in report.environment.device_name
     assert len(report.cases) == 162
+
+
+def test_nvidia_and_emulated_amd_are_recorded_in_parity() -> None:
+    parity = compare(read(H100), read(EVIDENCE / "gfx942-emulated.xml"))
+    assert (parity.verdict, parity.reasons) == ("PARITY", ())
+    assert "cuda (hardware) and gfx942 (emulated) agree on 162 of 162 cases" in parity.headline
