@@ -14,10 +14,10 @@ from typing import Any
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
-from triton.backends.driver import DriverBase
 
 import tritonmoe
 from tritonmoe.launches import Launch, families, shipped
+from tritonmoe.speed.precompile import DroppedLaunches
 
 BACKENDS = {"cuda": (int, 32), "hip": (str, 64)}  # what an architecture is, and a warp's width
 PLAIN, RAGGED = (1024, 512), (1000, 488)  # hidden, intermediate: without and with masks along K
@@ -32,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--family", choices=families(), required=True, help="whose shipped configurations")
     options = parser.parse_args(arguments)
     kind, width = BACKENDS[options.backend]
-    triton.runtime.driver.set_active(NoDevice(GPUTarget(options.backend, kind(options.arch), width)))
+    torch.set_default_device("meta")  # sizes and strides are all that compiling needs
+    triton.runtime.driver.set_active(DroppedLaunches(GPUTarget(options.backend, kind(options.arch), width)))
     current: dict[str, Any] = {}
     triton.knobs.compilation.listener = lambda **compiled: print(
         json.dumps({**current, **_figures(compiled)}), flush=True
@@ -43,54 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 current.update(dtype=str(dtype), launch=launch.name, hidden=hidden, intermediate=intermediate)
                 _run_layer(dtype, launch, hidden, intermediate)
     return 0
-
-
-class NoDevice(DriverBase):
-    """A Triton driver that compiles for a target and drops every launch; tensors stay on the CPU."""
-
-    def __init__(self, target: GPUTarget) -> None:
-        super().__init__()
-        self.target = target
-        self.utils = _Utilities()
-        self.launcher_cls = _DroppedLaunch
-
-    @classmethod
-    def is_active(cls) -> bool:
-        return True
-
-    def map_python_to_cpp_type(self, ty: str) -> str:
-        return ty
-
-    def get_current_target(self) -> GPUTarget:
-        return self.target
-
-    def get_active_torch_device(self) -> torch.device:
-        return torch.device("cpu")
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int) -> int:
-        return 0
-
-    def get_benchmarker(self):
-        raise NotImplementedError("nothing runs here, so nothing can be timed")
-
-
-class _Utilities:
-    def load_binary(self, name: str, binary: bytes, shared: int, device: int) -> tuple:
-        return None, None, 0, 0, 1024  # module, function, registers, spills, most threads
-
-    def get_device_properties(self, device: int) -> dict[str, int]:
-        return {"max_shared_mem": 1 << 30, "multiprocessor_count": 1, "warpSize": 32}
-
-
-class _DroppedLaunch:
-    def __init__(self, source, metadata) -> None:
-        pass
-
-    def __call__(self, *arguments, **options) -> None:
-        pass
 
 
 def _run_layer(dtype: torch.dtype, launch: Launch, hidden: int, intermediate: int) -> None:

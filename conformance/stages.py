@@ -138,7 +138,7 @@ def _reference_schedule(
         place("offsets", plan.offsets, inputs.config.experts + 1),
         place("tile_expert", plan.tile_expert, max_tiles),
         place("tile_row", plan.tile_row, max_tiles),
-        place("tile_count", torch.tensor([len(plan.tile_expert)]), 1),
+        place("tile_count", torch.tensor([len(plan.tile_expert), 0]), 2),
         tokens,
         top_k,
         launch.block_m,

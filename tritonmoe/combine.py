@@ -74,8 +74,8 @@ def combine_kernel(
     h = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     mask = h < hidden
     acc = tl.zeros((BLOCK,), tl.float32)
-    for j in range(TOP_K):
-        position = tl.cast(j, tl.int64)
+    for j in tl.static_range(TOP_K):  # unrolled: all loads are on their way before the first is needed
+        position = token * 0 + j
         expert = tl.load(topk_ids + token * stride_it + position * stride_ik) + tl.zeros((BLOCK,), tl.int32)
         weight = tl.load(topk_weights + token * stride_wt + position * stride_wk).to(tl.float32)
         served = mask & (expert >= 0) & (expert < experts)

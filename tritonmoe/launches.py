@@ -3,7 +3,8 @@ device.
 """
 
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,36 @@ from typing import Any
 import torch
 import triton
 
+from .launch_files import read
+
+VARIABLE = "TRITONMOE_LAUNCHES"  # a file of tables that go before the shipped ones
+
 
 @dataclass(frozen=True)
 class Tile:
-    """Tile of one GEMM kernel; `options` are Triton's launch options (warps, stages, the backend's own)."""
+    """Tile of one GEMM kernel; `options` are Triton's launch options (warps, stages, the backend's own).
+
+    swapped: weights are the left operand, so that few rows do not waste the matrix units' height. wide:
+    weights through tensor descriptors, and rows too where they lie in order; packed: they are copied into
+    order first. persistent: as many programs as the GPU runs at once share the work. short: an expert's last
+    tile takes this height if its rows fit in it; 0 for one height. mixed: under skew, a persistent launch
+    takes work from both ends by turns.
+    """
 
     block_m: int
     block_n: int
     block_k: int
     group_m: int
     options: dict[str, Any]
+    swapped: bool = False
+    wide: bool = False
+    packed: bool = False
+    persistent: bool = False
+    short: int = 0
+    mixed: bool = False
+
+
+OPTIONAL = tuple(field.name for field in fields(Tile) if field.default is not MISSING)
 
 
 @dataclass(frozen=True)
@@ -63,7 +84,7 @@ def shipped(dtype: torch.dtype, family_name: str) -> tuple[tuple[Launch, float],
     return tuple(
         (
             Launch(
-                name=f"{family_name}/{width}/m{row['block_m']}",
+                name=f"{family_name}/{width}/" + (f"to{row['max_rows']}" if row["max_rows"] else "more"),
                 block_m=row["block_m"],
                 project=_tile(table["project"][width], None),
                 gate_up=_tile(row["gate_up"], row["block_m"]),
@@ -98,14 +119,36 @@ def family_of(backend: str, arch: int | str) -> str:
     return next((key for key, table in _tables().items() if name in table["architectures"]), "default")
 
 
+def use(path: str | Path | None) -> None:
+    """From now on, in this process and those it starts, this file's tables go before the shipped ones; None
+    for the shipped ones alone. Raises ValueError, saying what is wrong, for what is no launch table.
+    """
+    if path is None:
+        os.environ.pop(VARIABLE, None)
+    else:
+        read(path, _EXTRAS)
+        os.environ[VARIABLE] = str(Path(path).resolve())
+    for cached in (_tables, family_of, shipped):
+        cached.cache_clear()
+
+
 @cache
 def _tables() -> dict[str, Any]:
-    return json.loads(Path(__file__).with_name("launches.json").read_text())
+    tables = json.loads(Path(__file__).with_name("launches.json").read_text())
+    given = os.environ.get(VARIABLE)
+    # Of two tables for an architecture the first is taken, and of two with one name the user's.
+    return {**read(given, _EXTRAS), **tables, **read(given, _EXTRAS)} if given else tables
+
+
+_EXTRAS = frozenset(field.name for field in fields(Tile) if field.default is not MISSING)
 
 
 def _tile(row: dict[str, Any], block_m: int | None) -> Tile:
     options = {**row["options"], "enable_fp_fusion": True}
-    return Tile(block_m or row["block_m"], row["block_n"], row["block_k"], row.get("group_m", 1), options)
+    more = {name: row[name] for name in OPTIONAL if name in row}
+    return Tile(
+        block_m or row["block_m"], row["block_n"], row["block_k"], row.get("group_m", 1), options, **more
+    )
 
 
 def _lanes(row: dict[str, Any]) -> Lanes:

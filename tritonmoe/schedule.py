@@ -8,6 +8,12 @@ import triton.language as tl
 
 from .launches import Launch
 
+MINE = 16  # slots that a program places when one launch does everything
+CHUNK = 256  # slots ranked at once, best as many as a program has threads; CHUNK comparisons a slot
+BLOCKS = 128  # most programs that a large batch is split over: each reads the counts of all
+CELLS = 8192  # counts a program reads at once
+SKEW = tl.constexpr(4)
+
 
 class Schedule(NamedTuple):
     """Which rows each tile of the expert GEMMs works on; a slot is token * top_k + position in its choice.
@@ -15,8 +21,8 @@ class Schedule(NamedTuple):
     sorted_slots [tokens * top_k] int32: slots by expert, in token order within one; skipped slots are left
     out, so only the first offsets[-1] entries are written. offsets [experts + 1] int32: an expert's rows are
     sorted_slots[offsets[e]:offsets[e + 1]]. tile_expert and tile_row [max_tiles] int32: expert and first row
-    of each tile, of which tile_count [1] int32 are written. max_tiles is an upper bound that the host can
-    know.
+    of each tile. tile_count [2] int32: how many of them are written, and 1 where the busiest expert has more
+    than SKEW times the mean of rows. max_tiles is an upper bound that the host can know.
     """
 
     sorted_slots: torch.Tensor
@@ -33,21 +39,23 @@ class Schedule(NamedTuple):
 def schedule(topk_ids: torch.Tensor, experts: int, launch: Launch) -> Schedule:
     """Stable counting sort of topk_ids [tokens, top_k] int32 or int64; ids outside [0, experts) are skipped.
 
-    Every program counts for one expert, so nothing depends on the order in which programs run: no atomics.
+    Up to `launch.sort.lanes` slots (a power of two) take one launch, more take two: counts of each block of
+    slots, then places. Every place is computed from counts, with no atomics, so nothing depends on the order
+    in which programs run.
     """
     tokens, top_k = topk_ids.shape
     slots = tokens * top_k
     max_tiles = slots // launch.block_m + min(experts, slots)
 
-    def empty(size: int) -> torch.Tensor:
-        return torch.empty(size, dtype=torch.int32, device=topk_ids.device)
+    def empty(*shape: int) -> torch.Tensor:
+        return torch.empty(shape, dtype=torch.int32, device=topk_ids.device)
 
     made = Schedule(
         empty(slots),
         empty(experts + 1),
         empty(max_tiles),
         empty(max_tiles),
-        empty(1),
+        empty(2),
         tokens,
         top_k,
         launch.block_m,
@@ -55,92 +63,212 @@ def schedule(topk_ids: torch.Tensor, experts: int, launch: Launch) -> Schedule:
     )
     if slots == 0:
         return made._replace(offsets=made.offsets.zero_(), tile_count=made.tile_count.zero_())
-    counts = empty(experts)
-    strides = topk_ids.stride()
-    count_kernel[(experts,)](
-        topk_ids, counts, slots, *strides, TOP_K=top_k, BLOCK=launch.sort.lanes, **launch.sort.options
+    ids = (topk_ids, slots, experts, *topk_ids.stride())
+    sizes = dict(TOP_K=top_k, EXPERTS_PAD=max(64, triton.next_power_of_2(experts)))
+    lanes, options = launch.sort.lanes, launch.sort.options
+    if slots <= lanes:
+        few_kernel[(1 + triton.cdiv(slots, MINE),)](
+            *ids,
+            *made[:5],
+            **sizes,
+            BLOCK_M=launch.block_m,
+            BLOCK=min(lanes, 256) if slots <= 256 else lanes,
+            MINE=MINE,
+            **options,
+        )
+        return made
+    chunk = min(lanes, CHUNK)
+    share = _share(slots, sizes["EXPERTS_PAD"], chunk)
+    blocks = triton.cdiv(slots, share)
+    counts = empty(blocks, sizes["EXPERTS_PAD"])
+    count_kernel[(blocks,)](
+        *ids, counts, share, **sizes, BLOCK=min(lanes, triton.next_power_of_2(share)), **options
     )
-    place_kernel[(experts,)](
-        topk_ids,
+    place_kernel[(blocks,)](
+        *ids,
         counts,
-        made.sorted_slots,
-        made.offsets,
-        made.tile_expert,
-        made.tile_row,
-        made.tile_count,
-        slots,
-        experts,
-        *strides,
-        TOP_K=top_k,
+        share,
+        blocks,
+        *made[:5],
+        **sizes,
         BLOCK_M=launch.block_m,
-        EXPERTS_PAD=triton.next_power_of_2(experts),
-        BLOCK=launch.sort.lanes,
-        **launch.sort.options,
+        CHUNK=chunk,
+        ROWS=max(1, min(BLOCKS, CELLS // sizes["EXPERTS_PAD"])),
+        **options,
     )
     return made
 
 
-@triton.jit(do_not_specialize=["slots", "stride_t", "stride_k"], do_not_specialize_on_alignment=["topk_ids"])
-def count_kernel(topk_ids, counts, slots, stride_t, stride_k, TOP_K: tl.constexpr, BLOCK: tl.constexpr):
-    expert = tl.program_id(0)
-    found = tl.zeros((BLOCK,), tl.int32)
-    for first in range(0, slots, BLOCK):
-        slot = first + tl.arange(0, BLOCK)
-        found += (_ids(topk_ids, slot, slots, stride_t, stride_k, TOP_K) == expert).to(tl.int32)
-    tl.store(counts + expert, tl.sum(found, axis=0))
+def _share(slots: int, experts_pad: int, chunk: int) -> int:
+    """Slots of each program: whole chunks, in no more programs than it pays to read the counts of."""
+    blocks = max(1, min(BLOCKS, BLOCKS * 512 // experts_pad))
+    return triton.cdiv(triton.cdiv(slots, blocks), chunk) * chunk
 
 
-@triton.jit(
-    do_not_specialize=["slots", "experts", "stride_t", "stride_k"],
-    do_not_specialize_on_alignment=["topk_ids"],
-)
-def place_kernel(
+IDS = ["slots", "experts", "stride_t", "stride_k"]  # arguments that change with the batch or its caller
+
+
+@triton.jit(do_not_specialize=IDS, do_not_specialize_on_alignment=["topk_ids"])
+def few_kernel(
     topk_ids,
-    counts,
+    slots,
+    experts,
+    stride_t,
+    stride_k,
     sorted_slots,
     offsets,
     tile_expert,
     tile_row,
     tile_count,
+    TOP_K: tl.constexpr,
+    EXPERTS_PAD: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK: tl.constexpr,
+    MINE: tl.constexpr,
+):
+    """The first program lists the tiles; each of the others places MINE slots."""
+    slot = tl.arange(0, BLOCK)
+    expert = _expert(topk_ids, slot, slots, experts, stride_t, stride_k, TOP_K, EXPERTS_PAD)
+    if tl.program_id(0) == 0:
+        count = tl.histogram(expert, EXPERTS_PAD, mask=expert < EXPERTS_PAD)
+        row_end = tl.cumsum(count, axis=0)
+        _list_tiles(
+            count, row_end, experts, offsets, tile_expert, tile_row, tile_count, 0, 1, EXPERTS_PAD, BLOCK_M
+        )
+    else:
+        mine = (tl.program_id(0) - 1) * MINE + tl.arange(0, MINE)
+        to = _expert(topk_ids, mine, slots, experts, stride_t, stride_k, TOP_K, EXPERTS_PAD)
+        before = (expert * BLOCK + slot)[:, None] < (to * BLOCK + mine)[None, :]
+        tl.store(sorted_slots + tl.sum(before.to(tl.int32), axis=0), mine, mask=to < EXPERTS_PAD)
+
+
+@triton.jit(do_not_specialize=[*IDS, "share"], do_not_specialize_on_alignment=["topk_ids"])
+def count_kernel(
+    topk_ids,
     slots,
     experts,
     stride_t,
     stride_k,
+    counts,
+    share,
     TOP_K: tl.constexpr,
-    BLOCK_M: tl.constexpr,
     EXPERTS_PAD: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    expert = tl.program_id(0)
-    lane = tl.arange(0, EXPERTS_PAD)
-    count = tl.load(counts + lane, mask=lane < experts, other=0)
-    tiles = (count + BLOCK_M - 1) // BLOCK_M
-    row = tl.sum(tl.where(lane < expert, count, 0), axis=0)
-    tile = tl.sum(tl.where(lane < expert, tiles, 0), axis=0)
-    rows = tl.sum(tl.where(lane == expert, count, 0), axis=0)
-    tl.store(offsets + expert, row)
-    if expert == experts - 1:
-        tl.store(offsets + experts, row + rows)
-        tl.store(tile_count, tl.sum(tiles, axis=0))
+    """counts [blocks, EXPERTS_PAD]: how many of a block's slots go to each expert."""
+    block = tl.program_id(0)
+    end = min(slots, (block + 1) * share)
+    count = tl.zeros((EXPERTS_PAD,), tl.int32)
+    for first in range(block * share, end, BLOCK):
+        slot = first + tl.arange(0, BLOCK)
+        expert = _expert(topk_ids, slot, end, experts, stride_t, stride_k, TOP_K, EXPERTS_PAD)
+        count += tl.histogram(expert, EXPERTS_PAD, mask=expert < EXPERTS_PAD)
+    tl.store(counts + block * EXPERTS_PAD + tl.arange(0, EXPERTS_PAD), count)
 
-    for first in range(0, rows, BLOCK * BLOCK_M):
-        start = first + tl.arange(0, BLOCK) * BLOCK_M
-        item = tile + first // BLOCK_M + tl.arange(0, BLOCK)
-        tl.store(tile_expert + item, tl.zeros((BLOCK,), tl.int32) + expert, mask=start < rows)
-        tl.store(tile_row + item, row + start, mask=start < rows)
 
-    if rows > 0:
-        for first in range(0, slots, BLOCK):
-            slot = first + tl.arange(0, BLOCK)
-            mine = _ids(topk_ids, slot, slots, stride_t, stride_k, TOP_K) == expert
-            rank = tl.cumsum(mine.to(tl.int32), axis=0)
-            tl.store(sorted_slots + row + rank - 1, slot, mask=mine)
-            row += tl.sum(mine.to(tl.int32), axis=0)
+@triton.jit(do_not_specialize=[*IDS, "share", "blocks"], do_not_specialize_on_alignment=["topk_ids"])
+def place_kernel(
+    topk_ids,
+    slots,
+    experts,
+    stride_t,
+    stride_k,
+    counts,
+    share,
+    blocks,
+    sorted_slots,
+    offsets,
+    tile_expert,
+    tile_row,
+    tile_count,
+    TOP_K: tl.constexpr,
+    EXPERTS_PAD: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    CHUNK: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    """Each program places its block of slots, and lists its part of the tiles."""
+    block = tl.program_id(0)
+    earlier = _sum_rows(counts, 0, block, EXPERTS_PAD, ROWS)
+    count = earlier + _sum_rows(counts, block, blocks, EXPERTS_PAD, ROWS)
+    row_end = tl.cumsum(count, axis=0)
+    next_row = row_end - count + earlier
+
+    lane = tl.arange(0, CHUNK)  # a slot's place in its chunk's order is how many keys are smaller
+    for first in range(block * share, min(slots, (block + 1) * share), CHUNK):
+        expert = _expert(topk_ids, first + lane, slots, experts, stride_t, stride_k, TOP_K, EXPERTS_PAD)
+        served = expert < EXPERTS_PAD
+        here = tl.histogram(expert, EXPERTS_PAD, mask=served)
+        shift = next_row - (tl.cumsum(here, axis=0) - here)
+        key = expert * CHUNK + lane
+        # The sign of a difference: so many comparisons at once run out of registers for their masks.
+        rank = -tl.sum((key[:, None] - key[None, :]) >> 31, axis=0)
+        place = tl.gather(shift, tl.where(served, expert, 0), 0) + rank
+        tl.store(sorted_slots + place, first + lane, mask=served)
+        next_row += here
+
+    _list_tiles(
+        count,
+        row_end,
+        experts,
+        offsets,
+        tile_expert,
+        tile_row,
+        tile_count,
+        block,
+        blocks,
+        EXPERTS_PAD,
+        BLOCK_M,
+    )
 
 
 @triton.jit
-def _ids(topk_ids, slot, slots, stride_t, stride_k, TOP_K: tl.constexpr):
-    """Ids of these slots, -1 past the last."""
+def _sum_rows(counts, first, end, EXPERTS_PAD: tl.constexpr, ROWS: tl.constexpr):
+    """Sum of counts[first:end] over blocks; ROWS of them are in flight at once."""
+    total = tl.zeros((ROWS, EXPERTS_PAD), tl.int32)
+    for start in range(first, end, ROWS):
+        row = start + tl.arange(0, ROWS)[:, None]
+        at = counts + row * EXPERTS_PAD + tl.arange(0, EXPERTS_PAD)[None, :]
+        total += tl.load(at, mask=row < end, other=0)
+    return tl.sum(total, axis=0)
+
+
+@triton.jit
+def _expert(
+    topk_ids, slot, slots, experts, stride_t, stride_k, TOP_K: tl.constexpr, EXPERTS_PAD: tl.constexpr
+):
+    """Experts of these slots, int32; EXPERTS_PAD for a skipped slot and past the last."""
     token = (slot // TOP_K).to(tl.int64)
     position = (slot % TOP_K).to(tl.int64)
-    return tl.load(topk_ids + token * stride_t + position * stride_k, mask=slot < slots, other=-1)
+    found = tl.load(topk_ids + token * stride_t + position * stride_k, mask=slot < slots, other=-1)
+    return tl.where((found >= 0) & (found < experts), found, EXPERTS_PAD).to(tl.int32)
+
+
+@triton.jit
+def _list_tiles(
+    count,
+    row_end,
+    experts,
+    offsets,
+    tile_expert,
+    tile_row,
+    tile_count,
+    part,
+    parts,
+    EXPERTS_PAD: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+):
+    """Tiles part, part + parts, ... of every expert; the first part also writes offsets and tile_count."""
+    expert = tl.arange(0, EXPERTS_PAD)
+    row = row_end - count
+    tiles = (count + BLOCK_M - 1) // BLOCK_M
+    first_tile = tl.cumsum(tiles, axis=0) - tiles
+    if part == 0:
+        tl.store(offsets + expert, row, mask=expert < experts)
+        tl.store(offsets + experts, tl.sum(count, axis=0))
+        tl.store(tile_count, tl.sum(tiles, axis=0))
+        skewed = tl.max(count, axis=0) * experts > tl.sum(count, axis=0) * SKEW
+        tl.store(tile_count + 1, skewed.to(tl.int32))
+    for tile in range(part, tl.max(tiles, axis=0), parts):
+        tl.store(tile_expert + first_tile + tile, expert, mask=tile < tiles)
+        tl.store(tile_row + first_tile + tile, row + tile * BLOCK_M, mask=tile < tiles)

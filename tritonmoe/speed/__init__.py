@@ -1,0 +1,1 @@
+"""Timing and tuning on a GPU: `tritonmoe bench` and `tritonmoe tune`."""
