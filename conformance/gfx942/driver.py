@@ -113,7 +113,6 @@ class _Launcher:
 
     def __init__(self, source: Any, metadata: Any) -> None:
         self.metadata = metadata
-        self.text: str | None = None
         self.names = list(getattr(getattr(source, "fn", None), "arg_names", []))
         self.signature = [
             (self.names[index] if index < len(self.names) else f"argument {index}", kind)
@@ -124,7 +123,7 @@ class _Launcher:
         # packed metadata, launch metadata, the two hooks, then the arguments.
         launch_metadata, enter, leave, *arguments = rest[1:]
         active = driver.active
-        code = self._code(active)
+        code = _code(self.metadata.hash, self.metadata.name, active.edit, active.chip)
         if enter is not None:
             enter(launch_metadata)
         if grid_x * grid_y * grid_z > 0:
@@ -165,11 +164,6 @@ class _Launcher:
         )
         active.findings += found
 
-    def _code(self, active: EmulatedDriver) -> Code:
-        if self.text is None:
-            self.text = _assembly(self.metadata)
-        return load(active.edit(self.text) if active.edit else self.text, active.chip)
-
 
 def _hidden(segment: bytearray, slots: list[Argument], grid: tuple[int, int, int], metadata: Any) -> None:
     """What the hardware's queue tells a kernel of its launch: the grid, in workgroups, and the size of
@@ -185,17 +179,18 @@ def _hidden(segment: bytearray, slots: list[Argument], grid: tuple[int, int, int
             segment[slot.offset : slot.offset + slot.size] = told[slot.kind].to_bytes(slot.size, "little")
 
 
-def _assembly(metadata: Any) -> str:
-    """The assembly that Triton keeps beside the binary."""
-    path = get_cache_manager(metadata.hash).get_file(f"{metadata.name[:150]}.amdgcn")
+@lru_cache(maxsize=96)  # a kernel made ready takes one to four megabytes, and some ten milliseconds to make
+def _code(key: str, name: str, edit: Callable[[str], str] | None, chip: Chip) -> Code:
+    """A compiled kernel by Triton's key, from the assembly that Triton keeps beside the binary."""
+    path = get_cache_manager(key).get_file(f"{name[:150]}.amdgcn")
     if path is None:
         raise ProgramError(
-            f"Triton kept no assembly of {metadata.name}; unset TRITON_STORE_BINARY_ONLY, clear its cache"
+            f"Triton kept no assembly of {name}; unset TRITON_STORE_BINARY_ONLY, clear its cache"
         )
-    return Path(path).read_text()
+    text = Path(path).read_text()
+    return load(edit(text) if edit else text, chip)
 
 
-@lru_cache(maxsize=512)
 def load(text: str, chip: Chip) -> Code:
     """Assembly ready to run. Raises ProgramError naming what is not implemented, or over the chip's
     limits.

@@ -83,7 +83,7 @@ def parse(text: str) -> Program:
     reader = _Reader(name)
     for line in text.splitlines():
         reader.line(line)
-    target = re.search(r'\.amdgcn_target\s+"([^"]+)"', text)
+    target = re.search(r'\.amdgcn_target\s+"[^"]*-(gfx\w+)', text)
     descriptor = {
         key: int(value, 0)
         for key, value in re.findall(r"^\s*\.amdhsa_(\w+)\s+(-?\w+)\s*$", text, re.M)
@@ -91,7 +91,7 @@ def parse(text: str) -> Program:
     }
     return Program(
         name,
-        target[1].split("--")[-1].split(":")[0] if target else "?",
+        target[1] if target else "?",
         reader.instructions,
         reader.labels,
         descriptor,

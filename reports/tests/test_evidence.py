@@ -111,9 +111,8 @@ def _bomb() -> str:
     return f"<?xml version='1.0'?><!DOCTYPE t [{entities}]><testsuites>&e11;</testsuites>"
 
 
-@pytest.mark.parametrize("name", ["cuda-h100.xml", "cuda-h100-smoke.xml"])
-def test_the_evidence_is_from_an_h100_and_whole(name: str) -> None:
-    report = read(EVIDENCE / name)
+def test_the_evidence_is_from_an_h100_and_whole() -> None:
+    report = read(H100)
     assert report.environment.platform == "cuda"
     assert "H100" in report.environment.device_name
     assert len(report.cases) == 162

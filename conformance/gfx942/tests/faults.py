@@ -27,6 +27,7 @@ class Fault:
     """One row: what the finding says and the line it names.
 
     Either `faulty` is another launch than `clean`, or `edit` changes the assembly that `clean` launches.
+    Triton takes the kernel before version `until`.
     """
 
     name: str
@@ -35,6 +36,12 @@ class Fault:
     clean: Launch
     faulty: Launch | None = None
     edit: Edit | None = None
+    until: tuple[int, int] | None = None
+
+    def fits(self, version: str) -> bool:
+        """Whether this version of Triton takes the kernel."""
+        major, minor = (int(part) for part in version.split(".")[:2])
+        return self.until is None or (major, minor) < self.until
 
 
 @triton.jit
@@ -189,6 +196,14 @@ def twice(x, out, BLOCK: tl.constexpr):
     tl.store(out + BLOCK - 1 - at, value)  # at: twice
 
 
+@triton.jit
+def together(x, out, BLOCK: tl.constexpr):
+    """The wavefronts wait for each other at the end; they share nothing that this would protect."""
+    at = tl.arange(0, BLOCK)
+    tl.store(out + at, tl.load(x + at))
+    tl.debug_barrier()  # at: together
+
+
 def line_of(name: str) -> int:
     """The number of the line that ends in `# at: <name>`."""
     found = [
@@ -200,7 +215,7 @@ def line_of(name: str) -> int:
     return found[0]
 
 
-# Edits of assembly. Each fails where there is nothing to edit.
+# Edits of assembly. Each fails where there is nothing to edit; a negative `number` counts from the end.
 
 
 def drop(pattern: str, number: int = 0) -> Edit:
@@ -213,7 +228,7 @@ def replace(pattern: str, text: str, number: int = 0) -> Edit:
 
     def edit(assembly: str) -> str:
         found = list(re.finditer(rf"^\t+{pattern}$", assembly, re.M))
-        assert len(found) > number, f"{len(found)} instructions match {pattern!r}"
+        assert -len(found) <= number < len(found), f"{len(found)} instructions match {pattern!r}"
         match = found[number]
         return assembly[: match.start()] + "\t" + match.expand(text) + assembly[match.end() :]
 

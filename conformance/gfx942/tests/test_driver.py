@@ -228,16 +228,15 @@ def test_a_kernel_runs_on_one_chip_after_another() -> None:
     targets = []
 
     def edit(assembly: str) -> str:
-        targets.extend(re.findall(r"\.amdgcn_target .*--(gfx\w+)", assembly))
+        targets.extend(re.findall(r"\.amdgcn_target .*-(gfx\w+)", assembly))
         return assembly
 
-    chips = ["gfx942", "gfx950", "gfx942", "gfx90a", "gfx942"]
-    for factor, arch in enumerate(chips, 2):
+    for factor, arch in enumerate(("gfx942", "gfx950", "gfx942", "gfx90a", "gfx942"), 2):
         out = torch.zeros(256)
         with emulate(arch, edit=edit):
             times[(1,)](arange(256), out, factor % 2 + 2, 256)
         assert torch.equal(out, arange(256) * (factor % 2 + 2))
-    assert targets == chips
+    assert targets == ["gfx942", "gfx950", "gfx90a"]  # each chip's code is read once
 
 
 @pytest.mark.parametrize("arch", ["gfx942", "gfx950", "gfx90a"])

@@ -1,9 +1,15 @@
 """The layer on the emulated chip: what is executed, and when Triton compiles."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import triton
 
+import conformance
 import tritonmoe
 from conformance import corpus
 from conformance.gfx942 import Counts, gfx942
@@ -52,3 +58,15 @@ def test_products_of_16_bit_numbers_run_on_the_matrix_cores() -> None:
     useful = 2 * 32 * 64 * (2 * 32) + 2 * 32 * 32 * 64
     assert counts.matrix_operations >= useful
     assert counts.instructions["matrix"] > 0
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["one process", "two"])
+def test_counts_are_printed_on_request(workers: list[str]) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "conformance/test_matrix.py"]
+    command += ["--platform", "gfx942", "--counts", "--case", "permute/mixtral/float32/zipf", *workers]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(conformance.__file__).parents[1])
+    assert done.returncode == 0, done.stdout
+    launches = re.search(r"^(\d+) launches, (\d+) wavefronts, (\d+) instructions", done.stdout, re.M)
+    assert launches, done.stdout
+    assert all(int(number) > 0 for number in launches.groups())
+    assert "LDS bank conflicts" in done.stdout
