@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(
                 errors="backslashreplace"
             )  # a terminal without Unicode must not end in a traceback
-    parser = _parser()
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _parser(alone=bool(argv) and argv[0] in commands.NAMES)
     args, rest = parser.parse_known_args(argv)
     if rest and not getattr(args, "unavailable", False):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
@@ -65,7 +66,8 @@ class _Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(alone: bool) -> argparse.ArgumentParser:
+    """All commands; `alone`: those of reports, so that a verdict does not wait until torch is imported."""
     parser = _Parser(
         prog="tritonmoe",
         description="Runs the conformance suite, compares two platforms' reports, gives the verdict.",
@@ -77,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
         title="commands", metavar="COMMAND", dest="command", parser_class=argparse.ArgumentParser
     )
     unavailable = []
-    for name, load in sorted(_registrars().items()):
+    registrars = {"reports": lambda: commands.register} if alone else _registrars()
+    for name, load in sorted(registrars.items()):
         try:
             load()(subparsers)
         except (ImportError, AttributeError) as error:

@@ -14,6 +14,7 @@ from .verdict import Result
 from .waivers import Waiver, read_waivers
 from .wording import printable
 
+NAMES = ("parity", "page")
 _PARITY_EPILOG = """\
 exit codes:
   0  PARITY      all 162 cases passed on both sides, and the outputs agree

@@ -5,6 +5,9 @@ With a seed, workgroups, wavefronts and the choice of the next group are shuffle
 depends on order.
 """
 
+from functools import reduce
+from operator import or_
+
 import numpy as np
 
 from .code import CODE, JUMPS, Code, registers
@@ -137,7 +140,7 @@ class Runner:
             # Loads of one kind return in order: a later one may take a register that an earlier one fills.
             sources = registers(given[1:])
             counter = LDS if instruction.opcode.startswith("ds_") else VECTOR
-            others = sum(each.bits for each in g.queue if tuple(each.counters) != (counter,))
+            others = reduce(or_, (each.bits for each in g.queue if tuple(each.counters) != (counter,)), 0)
             if not g.pending & sources and not others & self.code.uses[index]:
                 return
         self.machine.findings.add(
