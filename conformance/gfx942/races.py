@@ -17,9 +17,7 @@ from .memory import Region
 from .program import Instruction
 
 Array = np.ndarray
-BUDGET = (
-    128 << 20
-)  # bytes of notes; beyond it, notes are checked and dropped, and earlier stores are forgotten
+BUDGET = 128 << 20  # bytes of notes; beyond it they are checked and dropped, and earlier stores forgotten
 SHOWN = 4096  # addresses looked at closer
 DEEP = 32  # stores to one of them
 
