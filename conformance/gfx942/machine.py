@@ -9,7 +9,7 @@ import numpy as np
 from .checker import Findings
 from .counts import Counts
 from .lds import LocalShare
-from .memory import Memory, Region
+from .memory import Memory, Region, spread
 from .program import Instruction
 from .state import LANES, NAMED, Group
 from .taint import rows_taint
@@ -111,7 +111,7 @@ class Machine:
         if self.counts is not None:
             self.counts.moved(instruction, "read", size, place, g.exec)
         found = [self.lds.read(address + k * unit, unit, slot, report) for k in range(units)]
-        words = [each if lanes is None else _spread(each, lanes) for each in _words(found, unit)]
+        words = [spread(each, lanes, place.shape) for each in _words(found, unit)]
         return words, self._lds_poison(address, size, lanes)
 
     def write_lds(
@@ -186,7 +186,7 @@ class Machine:
             dirty[byte // 4] |= self.lds.poisoned[address + byte]
         if not dirty.any():
             return None
-        return dirty if lanes is None else np.stack([_spread(each, lanes) for each in dirty])
+        return dirty if lanes is None else np.stack([spread(each, lanes, lanes.shape) for each in dirty])
 
     def scratch_address(self, g: Group, inside: Array) -> Array:
         """Private memory: each lane its own bytes."""
@@ -275,9 +275,3 @@ def _unit(values: list[Array], k: int, unit: int) -> Array:
         return values[k]
     byte = k * unit
     return (values[byte // 4] >> np.uint32(8 * (byte % 4))).astype(f"u{unit}")
-
-
-def _spread(values: Array, lanes: Array) -> Array:
-    made = np.zeros(lanes.shape, values.dtype)
-    made[lanes] = values
-    return made

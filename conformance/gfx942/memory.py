@@ -94,9 +94,9 @@ class Memory:
         if region.poisoned is not None:
             dirty = [self._poisoned(region, active + np.uint64(4 * k), unit) for k in range(len(found))]
             if any(each.any() for each in dirty):
-                tainted = np.stack([_spread(each, lanes, address.shape) for each in dirty])
+                tainted = np.stack([spread(each, lanes, address.shape) for each in dirty])
         return [
-            _spread(each if unit == 4 else each.astype(np.uint32), lanes, address.shape) for each in found
+            spread(each if unit == 4 else each.astype(np.uint32), lanes, address.shape) for each in found
         ], tainted
 
     def store(
@@ -283,7 +283,7 @@ def turns(keys: Array) -> list[Array]:
     return [order[rank == turn] for turn in range(int(rank.max()) + 1)] if keys.size else []
 
 
-def _spread(values: Array, lanes: Array | None, shape: tuple[int, ...]) -> Array:
+def spread(values: Array, lanes: Array | None, shape: tuple[int, ...]) -> Array:
     if lanes is None:
         return values
     made = np.zeros(shape, values.dtype)

@@ -88,9 +88,7 @@ class Runner:
         self.ready = [each for each in self.ready if id(each) not in chosen]
         if len(together) == 1:
             return lowest
-        joined = Group.join(together)
-        joined.machine = self.machine
-        return joined
+        return Group.join(together)
 
     def _from_behind(self, turns: int) -> bool:
         """Whether the highest group has its turn: who holds a lock stands behind those that spin for it."""
@@ -176,7 +174,7 @@ class Runner:
         else:
             for which, place in ((taken, target), (~taken, last + 1)):
                 part = g.take(np.flatnonzero(which))
-                part.machine, part.pc = self.machine, place
+                part.pc = place
                 self.ready.append(part)
             return None
         return True
@@ -194,7 +192,7 @@ class Runner:
             return True
         for place in targets.tolist():
             part = g.take(np.flatnonzero(places == place))
-            part.machine, part.pc = self.machine, place
+            part.pc = place
             self.ready.append(part)
         return None
 
@@ -249,7 +247,6 @@ class Runner:
             for which, where in ((there, self.ready), (~there, kept)):
                 if which.any():
                     part = g if which.all() else g.take(np.flatnonzero(which))
-                    part.machine = self.machine
                     where.append(part)
         self.waiting = kept
         self.machine.barrier(complete, np.unique(np.concatenate(bases)))
