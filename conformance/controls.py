@@ -23,14 +23,14 @@ MAIN = {  # the output that carries what a stage is for
 }
 
 
-def right_outputs(case: Case, example: Example, inputs: Inputs, block_m: int) -> Outputs:
+def right_outputs(case: Case, example: Example, inputs: Inputs, heights: reference.Heights) -> Outputs:
     """What the simulated kernel gives: outputs that the judgement must accept."""
     ids = None
     if case.stage in ("router", "layer"):
         ids = reference.choose(
             *router_scores(example, inputs), inputs.tensors.get("correction_bias"), inputs.config
         )
-    expected = expected_outputs(case, example, inputs, ids, block_m)
+    expected = expected_outputs(case, example, inputs, ids, heights)
     outputs = {
         name: (values if isinstance(values, torch.Tensor) else values.model).to(dtype)
         for name, (values, dtype) in expected.items()
@@ -89,7 +89,9 @@ def _other_expert(case: Case, example: Example, inputs: Inputs) -> torch.Tensor:
         )
     else:
         tensors[rolled[case.stage]] = tensors[rolled[case.stage]].roll(1, 0)
-    return right_outputs(case, example, Inputs(inputs.config, inputs.exact, tensors), 16)[MAIN[case.stage]]
+    return right_outputs(case, example, Inputs(inputs.config, inputs.exact, tensors), reference.Heights(16))[
+        MAIN[case.stage]
+    ]
 
 
 def _one_nan(case: Case, example: Example, inputs: Inputs, outputs: Outputs) -> None:

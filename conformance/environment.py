@@ -62,7 +62,14 @@ def _left_out(name: str) -> bool:
     if parts[0] != "conformance":
         return parts[1] == "speed"
     tests_beside = parts[-1].startswith("test_") and parts[-1] != "test_matrix.py"
-    return tests_beside or parts[1] in ("platforms", "gfx942", "commands.py", "corpus.json", "found.json")
+    return tests_beside or parts[1] in (
+        "platforms",
+        "gfx942",
+        "power",
+        "commands.py",
+        "corpus.json",
+        "found.json",
+    )
 
 
 def commit() -> str:

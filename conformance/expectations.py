@@ -37,7 +37,9 @@ class Verdict:
         return sha.digest()
 
 
-def judge(case: Case, example: Example, inputs: Inputs, outputs: Outputs, block_m: int) -> Verdict:
+def judge(
+    case: Case, example: Example, inputs: Inputs, outputs: Outputs, heights: reference.Heights
+) -> Verdict:
     """Judges outputs (CPU tensors by name) of the case's stage."""
     judgement = Judgement()
     ids, clear, scores = None, slice(None), None
@@ -47,7 +49,7 @@ def judge(case: Case, example: Example, inputs: Inputs, outputs: Outputs, block_
         if judgement.faults:
             return Verdict(judgement, [], None)
         ids, clear = outputs["topk_ids"].long(), ~near
-    expected = expected_outputs(case, example, inputs, ids, block_m, scores)
+    expected = expected_outputs(case, example, inputs, ids, heights, scores)
     for name, (values, dtype) in expected.items():
         if isinstance(values, torch.Tensor):
             judgement.equal(name, outputs[name], values, dtype)
@@ -65,7 +67,7 @@ def expected_outputs(
     example: Example,
     inputs: Inputs,
     ids: torch.Tensor | None,
-    block_m: int,
+    heights: reference.Heights,
     scores: tuple[Quantity, Quantity] | None = None,
 ) -> Expected:
     """Every output of the stage by name, with its dtype: integers as they must be, or a Quantity.
@@ -75,7 +77,7 @@ def expected_outputs(
     """
     tensors, config, dtype = inputs.tensors, inputs.config, case.torch_dtype
     if case.stage == "permute":
-        plan = reference.plan(tensors["topk_ids"], config.experts, block_m)
+        plan = reference.plan(tensors["topk_ids"], config.experts, heights)
         return {name: (values, torch.int32) for name, values in plan._asdict().items()}
     if case.stage == "gate_up":
         slots, experts = _served_rows(inputs)
@@ -180,7 +182,9 @@ def _layer_noise(example: Example, inputs: Inputs) -> dict[str, torch.Tensor] | 
 def _served_rows(inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
     """(slot, expert) of each row in the schedule's order; the tile height plays no part."""
     flat = inputs.tensors["topk_ids"].flatten().long()
-    slots = reference.plan(inputs.tensors["topk_ids"], inputs.config.experts, 16).sorted_slots
+    slots = reference.plan(
+        inputs.tensors["topk_ids"], inputs.config.experts, reference.Heights(16)
+    ).sorted_slots
     return slots, flat[slots]
 
 

@@ -15,7 +15,8 @@ from .inputs import build
 from .judge import Tally
 from .matrix import Case
 from .philox import Stream
-from .stages import Outputs, run
+from .reference import is_skewed
+from .stages import Outputs, heights_of, run
 from .strategies import Example
 
 SKETCH_VECTORS = 8
@@ -79,27 +80,39 @@ def run_case(case: Case, examples: Iterable[Example], device: torch.device) -> C
     record = CaseRecord(case)
     for example in examples:
         launch = launch_of(case, example)
-        verdict, inputs_digest = run_example(case, example, launch, device)
-        record.add(example, launch, inputs_digest, verdict)
+        verdict, inputs_digest, used = run_example(case, example, launch, device)
+        record.add(example, used, inputs_digest, verdict)
     record.faults += record.pooled_faults()
     return record
 
 
-def run_example(case: Case, example: Example, launch: Launch, device: torch.device) -> tuple[Verdict, bytes]:
-    """One example through the stage under test, judged; the second value is the digest of its inputs."""
+def run_example(
+    case: Case, example: Example, launch: Launch, device: torch.device
+) -> tuple[Verdict, bytes, Launch]:
+    """One example through the stage under test, judged; the digest of its inputs, and the configuration that
+    did the work: under skewed routing a launch may have another one for that.
+    """
     inputs = build(case, example)
     outputs: Outputs = run(case, inputs, example.layout, launch, device)
-    verdict = judge(case, example, inputs, outputs.tensors, launch.block_m)
+    verdict = judge(case, example, inputs, outputs.tensors, heights_of(launch))
     if outputs.violations:
         verdict.judgement.faults += outputs.violations
         verdict.judgement.worst, verdict.judgement.where = math.inf, outputs.violations[0]
-    return verdict, inputs.digest()
+    ids = outputs.tensors.get("topk_ids", inputs.tensors.get("topk_ids"))
+    return verdict, inputs.digest(), _used(launch, ids, inputs.config.experts)
 
 
 def launch_of(case: Case, example: Example) -> Launch:
     """The configuration of the active platform that the example's rank picks."""
     choices = shipped(case.torch_dtype, family())
     return choices[example.launch % len(choices)][0]
+
+
+def _used(launch: Launch, ids: torch.Tensor | None, experts: int) -> Launch:
+    if launch.skewed is None or ids is None:
+        return launch
+    served = ids[(ids >= 0) & (ids < experts)].long()
+    return launch.skewed if is_skewed(served.bincount(minlength=experts).tolist()) else launch
 
 
 def _sketch(example: Example, verdict: Verdict) -> dict[str, list[float]]:

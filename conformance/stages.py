@@ -125,8 +125,12 @@ def _reference_schedule(
 ) -> schedule_stage.Schedule:
     """The schedule as the reference makes it, so that a GEMM is judged apart from the sort."""
     tokens, top_k = inputs.tensors["topk_ids"].shape
-    plan = reference.plan(inputs.tensors["topk_ids"], inputs.config.experts, launch.block_m)
-    max_tiles = tokens * top_k // launch.block_m + min(inputs.config.experts, tokens * top_k)
+    plan = reference.plan(inputs.tensors["topk_ids"], inputs.config.experts, heights_of(launch))
+    lowest = min(launch.block_m, launch.skewed.block_m) if launch.skewed else launch.block_m
+    max_tiles = tokens * top_k // lowest + min(inputs.config.experts, tokens * top_k)
+
+    skewed = reference.is_skewed(plan.offsets.diff().tolist())
+    counts = [len(plan.tile_expert), reference.busy_tiles(plan), int(skewed)]
 
     def place(name: str, values: torch.Tensor, size: int) -> torch.Tensor:
         padded = torch.full((size,), -1, dtype=torch.int32)
@@ -138,12 +142,17 @@ def _reference_schedule(
         place("offsets", plan.offsets, inputs.config.experts + 1),
         place("tile_expert", plan.tile_expert, max_tiles),
         place("tile_row", plan.tile_row, max_tiles),
-        place("tile_count", torch.tensor([len(plan.tile_expert), 0]), 2),
+        place("tile_count", torch.tensor(counts), 3),
         tokens,
         top_k,
-        launch.block_m,
         max_tiles,
     )
+
+
+def heights_of(launch: Launch) -> reference.Heights:
+    """What the schedule depends on of a launch configuration."""
+    skewed = (launch.skewed.block_m, launch.skewed.tail) if launch.skewed else ()
+    return reference.Heights(launch.block_m, launch.tail, *skewed)
 
 
 _STAGES = {

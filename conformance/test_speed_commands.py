@@ -1,6 +1,7 @@
 """bench and tune, as far as no GPU is needed: what they accept, the floor, the judgement, the rows."""
 
 import argparse
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -121,7 +122,7 @@ def test_extra_memory_counts_packed_rows_once_more() -> None:
     )
     plain = workloads.extra_bytes(SMALL, 3, 2, base)
     assert plain == 2 * 6 * (48 + 64) + 4 * (4 * 6 + 4 * 8)
-    packed = launches.Launch(**{**vars(base), "gate_up": packing})
+    packed = dataclasses.replace(base, gate_up=packing)
     assert workloads.extra_bytes(SMALL, 3, 2, packed) - plain == 2 * 6 * 64
 
 

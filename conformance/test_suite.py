@@ -24,7 +24,7 @@ from conformance.inputs import build
 from conformance.judge import Judgement
 from conformance.matrix import CASES, DTYPES, MODELS, ROUTINGS, STAGES, case_of
 from conformance.philox import Stream
-from conformance.reference import Quantity, check_choice, dot, silu
+from conformance.reference import Heights, Quantity, check_choice, dot, silu
 from conformance.strategies import LAYOUTS, Example, routing_tables, shapes
 from conformance.tables import DEGENERATE, RoutingTable
 from tritonmoe import MoEConfig
@@ -314,4 +314,4 @@ def test_the_judge_needs_every_output() -> None:
     case = case_of("combine/mixtral/float32/zipf")
     example = corpus.examples_of(case, "smoke")[0]
     with pytest.raises(KeyError, match="y"):
-        judge(case, example, build(case, example), {}, 16)
+        judge(case, example, build(case, example), {}, Heights(16))

@@ -1,5 +1,6 @@
 """Launch tables that users make: vLLM's files converted, the search, the choice, and what is refused."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -81,7 +82,7 @@ def test_what_is_no_vllm_file_for_the_model_is_refused(tmp_path, content, name, 
 
 def _configuration(block_m: int, block_n: int = 64) -> dict:
     tile = {"block_n": block_n, "block_k": 64, "group_m": 8, "options": {"num_warps": 4, "num_stages": 3}}
-    return {"block_m": block_m, "gate_up": tile, "down": {**tile, "persistent": True}}
+    return {"block_m": block_m, "gate_up": tile, "down": {**tile, "persistent": 1}}
 
 
 A, B, C = (tuned.key_of(_configuration(block_m)) for block_m in (16, 64, 128))
@@ -119,7 +120,7 @@ def test_a_tuned_table_is_complete_and_goes_before_the_shipped_ones(tmp_path, ow
     assert set(launches.families()) > {"tuned-sm90", "hopper", "default"}
     mine, other = (torch.float16, torch.float32) if width == "16bit" else (torch.float32, torch.float16)
     (first, most), (second, _) = launches.shipped(mine, "tuned-sm90")
-    assert (first.block_m, most, second.gate_up.block_n, second.down.persistent) == (16, 12.5, 128, True)
+    assert (first.block_m, most, second.gate_up.block_n, second.down.persistent) == (16, 12.5, 128, 1)
     hopper = [launch.gate_up for launch, _ in launches.shipped(other, "hopper")]
     assert [launch.gate_up for launch, _ in launches.shipped(other, "tuned-sm90")] == hopper
     own_tables(None)
@@ -242,7 +243,7 @@ def test_configurations_compile_without_a_gpu_and_bad_ones_say_why(monkeypatch, 
     jobs = [
         precompile.Job(
             "down",
-            launches.Launch(**{**vars(base), "down": search.tile_of(each, 16)}),
+            dataclasses.replace(base, down=search.tile_of(each, 16)),
             SMALL,
             torch.bfloat16,
             4,

@@ -1,9 +1,12 @@
 """Stage 5, combine: the weighted sum over a token's experts, always in the same order."""
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
 
+from .dispatch import Calls, calls
 from .launches import Launch
 
 
@@ -15,6 +18,7 @@ def combine(
     launch: Launch,
     shared: torch.Tensor | None = None,
     shared_logit: torch.Tensor | None = None,
+    seen: Calls | None = None,
 ) -> torch.Tensor:
     """y[t] = sum over j of weight[t, j] * partial[t * top_k + j], in order of j, then the shared experts.
 
@@ -26,25 +30,33 @@ def combine(
     tokens, top_k = topk_ids.shape
     hidden = partial.shape[1]
     y = torch.empty(tokens, hidden, dtype=partial.dtype, device=partial.device)
-    block = min(launch.sum.lanes, triton.next_power_of_2(hidden))
-    if tokens:
-        combine_kernel[(tokens, triton.cdiv(hidden, block))](
-            partial,
-            topk_ids,
-            topk_weights,
-            shared,
-            shared_logit,
-            y,
-            experts,
-            hidden,
-            *topk_ids.stride(),
-            *topk_weights.stride(),
+    if not tokens:
+        return y
+    block = min(launch.sum.lanes, 1 << (hidden - 1).bit_length())
+    arguments = (
+        partial,
+        topk_ids,
+        topk_weights,
+        shared,
+        shared_logit,
+        y,
+        experts,
+        hidden,
+        *topk_ids.stride(),
+        *topk_weights.stride(),
+    )
+
+    def meta() -> dict[str, Any]:
+        return dict(
             TOP_K=top_k,
             HAS_SHARED=shared is not None,
             HAS_GATE=shared_logit is not None,
             BLOCK=block,
             **launch.sum.options,
         )
+
+    seen = seen or calls(launch, partial, topk_ids, topk_weights, shared, shared_logit)
+    seen.launch(combine_kernel, (tokens, -(-hidden // block), 1), arguments, meta, "combine")
     return y
 
 

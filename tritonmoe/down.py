@@ -1,13 +1,16 @@
 """Stage 4, down: each activation row through its expert's second projection, scattered back to its slot."""
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from .dispatch import Calls, calls
 from .launches import Launch
 from .schedule import Schedule
-from .tiles import PER_BATCH, describable, has_work, is_skewed, locate_tile, programs, tile_total, turn_of
+from .tiles import PER_BATCH, describable, launches_of, locate_tile, programs, rows_from, tile_total, turn_of
 
 
 def down(
@@ -16,6 +19,7 @@ def down(
     plan: Schedule | None,
     launch: Launch,
     precision: str = "ieee",
+    seen: Calls | None = None,
 ) -> torch.Tensor:
     """activation @ w_down.T, row by row with the row's expert.
 
@@ -24,52 +28,76 @@ def down(
     slots are left unwritten. Without a plan: one expert, row i to row i. Float32 accumulation, one rounding,
     at the store.
     """
+    rows = activation.shape[0]
+    partial = torch.empty(rows, w_down.shape[1], dtype=activation.dtype, device=activation.device)
+    if rows:
+        seen = seen or calls(launch, activation, w_down, also=(precision, plan is None))
+        for each, when in launches_of(launch, plan):
+            _down(activation, w_down, partial, plan, each, when, precision, seen)
+    return partial
+
+
+def _down(
+    activation: torch.Tensor,
+    w_down: torch.Tensor,
+    partial: torch.Tensor,
+    plan: Schedule | None,
+    launch: Launch,
+    when: int,
+    precision: str,
+    seen: Calls,
+) -> None:
     rows, intermediate = activation.shape
     hidden = w_down.shape[1]
-    max_tiles = triton.cdiv(rows, launch.block_m) if plan is None else plan.max_tiles
-    partial = torch.empty(rows, hidden, dtype=activation.dtype, device=activation.device)
+    max_tiles = -(-rows // launch.block_m) if plan is None else plan.max_tiles
     tile = launch.down
-    if not rows:
-        return partial
     wide = tile.wide and describable(activation, w_down)
-    w_tiles = a_tiles = a_short = None
+    tail = 0 if plan is None else launch.tail
+    w_tiles = a_tiles = a_short = a_tail = None
     if wide:
         w_tiles = TensorDescriptor.from_tensor(w_down, [1, tile.block_n, tile.block_k])
         a_tiles = TensorDescriptor.from_tensor(activation, [launch.block_m, tile.block_k])
         a_short = TensorDescriptor.from_tensor(activation, [tile.short, tile.block_k]) if tile.short else None
-    down_kernel[programs(tile, max_tiles * triton.cdiv(hidden, tile.block_n))](
+        a_tail = TensorDescriptor.from_tensor(activation, [tail, tile.block_k]) if tail else None
+    arguments = (
         activation,
         w_down,
         partial,
         w_tiles,
         a_tiles,
         a_short,
+        a_tail,
         *(plan[:5] if plan is not None else (None,) * 5),
         rows,
         max_tiles,
         hidden,
         intermediate,
-        activation.stride(0),
-        activation.stride(1),
-        w_down.stride(0),
-        w_down.stride(1),
-        w_down.stride(2),
-        DENSE=plan is None,
-        PRECISION=precision,
-        BLOCK_M=launch.block_m,
-        BLOCK_N=tile.block_n,
-        BLOCK_K=tile.block_k,
-        GROUP_M=tile.group_m,
-        SHORT=tile.short,
-        SWAPPED=tile.swapped and not wide,
-        WIDE=wide,
-        PERSISTENT=tile.persistent,
-        MIXED=tile.mixed,
-        FLATTEN=tile.persistent and not tile.short,
-        EVEN_K=intermediate % tile.block_k == 0,
-        **tile.options,
+        *activation.stride(),
+        *w_down.stride(),
     )
-    return partial
+
+    def meta() -> dict[str, Any]:
+        return dict(
+            DENSE=plan is None,
+            WHEN=when,
+            PRECISION=precision,
+            BLOCK_M=launch.block_m,
+            BLOCK_N=tile.block_n,
+            BLOCK_K=tile.block_k,
+            GROUP_M=tile.group_m,
+            SHORT=tile.short,
+            TAIL=tail,
+            SWAPPED=tile.swapped and not wide,
+            WIDE=wide,
+            PERSISTENT=bool(tile.persistent),
+            MIXED=tile.mixed,
+            FLATTEN=bool(tile.persistent) and not tile.short and not tail,
+            EVEN_K=intermediate % tile.block_k == 0,
+            **tile.options,
+        )
+
+    work = max_tiles * -(-hidden // tile.block_n)
+    seen.launch(down_kernel, programs(tile, work), arguments, meta, f"down{when}")
 
 
 @triton.jit(do_not_specialize=PER_BATCH)
@@ -80,6 +108,7 @@ def down_kernel(
     w_tiles,
     a_tiles,
     a_short_tiles,
+    a_tail_tiles,
     sorted_slots,
     offsets,
     tile_expert,
@@ -95,12 +124,14 @@ def down_kernel(
     stride_wh,
     stride_wi,
     DENSE: tl.constexpr,
+    WHEN: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
     SHORT: tl.constexpr,
+    TAIL: tl.constexpr,
     SWAPPED: tl.constexpr,
     WIDE: tl.constexpr,
     PERSISTENT: tl.constexpr,
@@ -108,51 +139,55 @@ def down_kernel(
     FLATTEN: tl.constexpr,
     EVEN_K: tl.constexpr,
 ):
-    tensors = (activation, w_down, partial, w_tiles, sorted_slots)
-    sizes = (hidden, intermediate)
-    strides = (stride_ar, stride_ai, stride_we, stride_wh, stride_wi)
+    problem = (
+        (activation, w_down, partial, w_tiles, sorted_slots),
+        (hidden, intermediate),
+        (stride_ar, stride_ai, stride_we, stride_wh, stride_wi),
+    )
     plan = (offsets, tile_expert, tile_row, tile_count)
+    row_tiles = (a_tiles, a_short_tiles, a_tail_tiles)
+    n_blocks = tl.cdiv(hidden, BLOCK_N)
+    work = tile_total(tile_count, max_tiles, DENSE, WHEN) * n_blocks
+    # As in gate_up.
     if PERSISTENT:
-        tiles = tile_total(tile_count, max_tiles, DENSE)
-        work = tiles * tl.cdiv(hidden, BLOCK_N)
-        skewed = is_skewed(tile_count, DENSE) if MIXED else False
         for item in tl.range(tl.program_id(0), work, tl.num_programs(0), flatten=FLATTEN):
-            turn = turn_of(item, work, skewed) if MIXED else item
-            place = locate_tile(turn, plan, rows, tiles, hidden, DENSE, BLOCK_M, BLOCK_N, GROUP_M)
-            _tile(
-                place,
-                tensors,
-                a_tiles,
-                a_short_tiles,
-                sizes,
-                strides,
+            turn = turn_of(item, work, tile_count, n_blocks, DENSE) if MIXED else item
+            _work(
+                turn,
+                problem,
+                plan,
+                rows,
+                row_tiles,
                 DENSE,
                 PRECISION,
                 BLOCK_M,
                 BLOCK_N,
                 BLOCK_K,
+                GROUP_M,
                 SHORT,
+                TAIL,
                 SWAPPED,
                 WIDE,
                 EVEN_K,
             )
     else:
         item = tl.program_id(0)
-        if has_work(item, tile_count, max_tiles, hidden, DENSE, BLOCK_N, GROUP_M):
-            place = locate_tile(item, plan, rows, max_tiles, hidden, DENSE, BLOCK_M, BLOCK_N, GROUP_M)
-            _tile(
-                place,
-                tensors,
-                a_tiles,
-                a_short_tiles,
-                sizes,
-                strides,
+        if item < work:
+            turn = turn_of(item, work, tile_count, n_blocks, DENSE) if MIXED else item
+            _work(
+                turn,
+                problem,
+                plan,
+                rows,
+                row_tiles,
                 DENSE,
                 PRECISION,
                 BLOCK_M,
                 BLOCK_N,
                 BLOCK_K,
+                GROUP_M,
                 SHORT,
+                TAIL,
                 SWAPPED,
                 WIDE,
                 EVEN_K,
@@ -160,34 +195,55 @@ def down_kernel(
 
 
 @triton.jit
-def _tile(
-    place,
-    tensors,
-    a_tiles,
-    a_short_tiles,
-    sizes,
-    strides,
+def _work(
+    item,
+    problem,
+    plan,
+    rows,
+    row_tiles,
     DENSE: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    GROUP_M: tl.constexpr,
     SHORT: tl.constexpr,
+    TAIL: tl.constexpr,
     SWAPPED: tl.constexpr,
     WIDE: tl.constexpr,
     EVEN_K: tl.constexpr,
 ):
-    """One tile, at the height that its rows need."""
-    if SHORT == 0:
-        _tile_of(
+    """An item of work, at the height that its rows need."""
+    _, sizes, _ = problem
+    a_tiles, a_short_tiles, a_tail_tiles = row_tiles
+    place = locate_tile(item, plan, rows, sizes[0], DENSE, BLOCK_M, TAIL, BLOCK_N, GROUP_M)
+    left = place[2] - place[1]
+    if (left <= SHORT + TAIL) if SHORT else False:
+        _tile(
             place,
-            tensors,
+            problem,
+            a_short_tiles,
+            a_tail_tiles,
+            DENSE,
+            PRECISION,
+            SHORT,
+            TAIL,
+            BLOCK_N,
+            BLOCK_K,
+            SWAPPED,
+            WIDE,
+            EVEN_K,
+        )
+    elif (left > BLOCK_M and left <= BLOCK_M + TAIL) if TAIL else False:
+        _tile(
+            place,
+            problem,
             a_tiles,
-            sizes,
-            strides,
+            a_tail_tiles,
             DENSE,
             PRECISION,
             BLOCK_M,
+            TAIL,
             BLOCK_N,
             BLOCK_K,
             SWAPPED,
@@ -195,99 +251,110 @@ def _tile(
             EVEN_K,
         )
     else:
-        if place[2] - place[1] <= SHORT:
-            _tile_of(
-                place,
-                tensors,
-                a_short_tiles,
-                sizes,
-                strides,
-                DENSE,
-                PRECISION,
-                SHORT,
-                BLOCK_N,
-                BLOCK_K,
-                SWAPPED,
-                WIDE,
-                EVEN_K,
-            )
-        else:
-            _tile_of(
-                place,
-                tensors,
-                a_tiles,
-                sizes,
-                strides,
-                DENSE,
-                PRECISION,
-                BLOCK_M,
-                BLOCK_N,
-                BLOCK_K,
-                SWAPPED,
-                WIDE,
-                EVEN_K,
-            )
+        _tile(
+            place,
+            problem,
+            a_tiles,
+            None,
+            DENSE,
+            PRECISION,
+            BLOCK_M,
+            0,
+            BLOCK_N,
+            BLOCK_K,
+            SWAPPED,
+            WIDE,
+            EVEN_K,
+        )
 
 
 @triton.jit
-def _tile_of(
+def _tile(
     place,
-    tensors,
+    problem,
     a_tiles,
-    sizes,
-    strides,
+    a_tail_tiles,
     DENSE: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
+    TAIL: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     SWAPPED: tl.constexpr,
     WIDE: tl.constexpr,
     EVEN_K: tl.constexpr,
 ):
-    """BLOCK_M rows of an expert by BLOCK_N columns of the output."""
+    """BLOCK_M rows of an expert, and TAIL more, by BLOCK_N columns of the output."""
     expert, first_row, last_row, n_block = place
-    activation, w_down, partial, w_tiles, sorted_slots = tensors
+    tensors, sizes, strides = problem
+    activation, w_down, _, w_tiles, _ = tensors
     hidden, intermediate = sizes
     stride_ar, stride_ai, stride_we, stride_wh, stride_wi = strides
-    row = first_row + tl.arange(0, BLOCK_M)
     column = n_block * BLOCK_N + tl.arange(0, BLOCK_N)
-    # As in gate_up: past the end, the last row and column again.
-    read_row = tl.minimum(row, last_row - 1)
+    k = tl.arange(0, BLOCK_K)
+    k_step = tl.cast(BLOCK_K, tl.int64)
     if not WIDE:
+        # As in gate_up: past the end, the last row and column again.
         n = tl.minimum(column, hidden - 1).to(tl.int64)[:, None]
-        k = tl.arange(0, BLOCK_K)
-        k_step = tl.cast(BLOCK_K, tl.int64)
-        a_ptrs = activation + read_row.to(tl.int64)[:, None] * stride_ar + k.to(tl.int64)[None, :] * stride_ai
         w_ptrs = (
             w_down + expert.to(tl.int64) * stride_we + n * stride_wh + k.to(tl.int64)[None, :] * stride_wi
         )
+        row = rows_from(first_row, last_row, None, 1, True, BLOCK_M)
+        a_ptrs = activation + row[:, None] * stride_ar + k.to(tl.int64)[None, :] * stride_ai
+        if TAIL:
+            row = rows_from(first_row + BLOCK_M, last_row, None, 1, True, TAIL)
+            tail_ptrs = activation + row[:, None] * stride_ar + k.to(tl.int64)[None, :] * stride_ai
 
     ROWS: tl.constexpr = BLOCK_N if SWAPPED else BLOCK_M
     COLUMNS: tl.constexpr = BLOCK_M if SWAPPED else BLOCK_N
     acc = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+    if TAIL:
+        tail_acc = tl.zeros((BLOCK_N, TAIL), dtype=tl.float32)
     for k0 in range(0, intermediate, BLOCK_K):
+        k_mask = (k < intermediate - k0)[None, :]
         if WIDE:
             a = a_tiles.load([first_row, k0])
             w = w_tiles.load([expert, n_block * BLOCK_N, k0]).reshape(BLOCK_N, BLOCK_K)
+            if TAIL:
+                tail = a_tail_tiles.load([first_row + BLOCK_M, k0])
         else:
-            if EVEN_K:
-                a = tl.load(a_ptrs)
-                w = tl.load(w_ptrs)
-            else:
-                k_mask = (k < intermediate - k0)[None, :]
-                a = tl.load(a_ptrs, mask=k_mask, other=0.0)
-                w = tl.load(w_ptrs, mask=k_mask, other=0.0)
+            a = tl.load(a_ptrs) if EVEN_K else tl.load(a_ptrs, mask=k_mask, other=0.0)
+            w = tl.load(w_ptrs) if EVEN_K else tl.load(w_ptrs, mask=k_mask, other=0.0)
             a_ptrs += k_step * stride_ai
             w_ptrs += k_step * stride_wi
+            if TAIL:
+                tail = tl.load(tail_ptrs) if EVEN_K else tl.load(tail_ptrs, mask=k_mask, other=0.0)
+                tail_ptrs += k_step * stride_ai
         if SWAPPED:
             acc = tl.dot(w, tl.trans(a), acc, input_precision=PRECISION)
         else:
             acc = tl.dot(a, tl.trans(w), acc, input_precision=PRECISION)
+        if TAIL:
+            tail_acc = tl.dot(w, tl.trans(tail), tail_acc, input_precision=PRECISION)
 
-    slot = read_row
+    _store(tensors, acc, first_row, last_row, column, hidden, DENSE, BLOCK_M, SWAPPED)
+    if TAIL:
+        _store(tensors, tail_acc, first_row + BLOCK_M, last_row, column, hidden, DENSE, TAIL, True)
+
+
+@triton.jit
+def _store(
+    tensors,
+    acc,
+    first_row,
+    last_row,
+    column,
+    hidden,
+    DENSE: tl.constexpr,
+    HEIGHT: tl.constexpr,
+    SWAPPED: tl.constexpr,
+):
+    """HEIGHT rows to their slots, rounded once; acc is [HEIGHT, columns], or [columns, HEIGHT] if SWAPPED."""
+    _, _, partial, _, sorted_slots = tensors
+    row = first_row + tl.arange(0, HEIGHT)
+    slot = row
     if not DENSE:
-        slot = tl.load(sorted_slots + read_row)
+        slot = tl.load(sorted_slots + tl.minimum(row, last_row - 1))
     result = acc.to(partial.dtype.element_ty)
     if SWAPPED:
         result = tl.trans(result)

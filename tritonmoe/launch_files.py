@@ -51,18 +51,27 @@ def _rows(rows: Any, place: str, extras: set[str]) -> None:
     last = 0.0
     for number, row in enumerate(rows):
         here = f"{place}[{number}]"
-        _keys(row, here, {"block_m", "max_rows", *STAGES})
-        _power(row["block_m"], f"{here}.block_m")
+        _keys(row, here, {"block_m", "max_rows", *STAGES}, {"tail", "skewed"})
+        _tiles(row, here, extras)
+        if "skewed" in row:
+            _keys(row["skewed"], f"{here}.skewed", {"block_m", *STAGES}, {"tail"})
+            _tiles(row["skewed"], f"{here}.skewed", extras)
         most = float("inf") if row["max_rows"] is None else row["max_rows"]
         if not isinstance(most, int | float) or not most > last:
             raise ValueError(
                 f"{here}.max_rows is {row['max_rows']}; expected numbers that rise, null at last"
             )
         last = most
-        for stage in STAGES:
-            _sizes(row[stage], f"{here}.{stage}", {"block_n", "block_k"}, {"group_m", *extras})
     if last != float("inf"):
         raise ValueError(f"{place} ends with max_rows {last}; expected null, for any number of rows")
+
+
+def _tiles(row: Any, place: str, extras: set[str]) -> None:
+    _power(row["block_m"], f"{place}.block_m")
+    if row.get("tail"):
+        _power(row["tail"], f"{place}.tail")
+    for stage in STAGES:
+        _sizes(row[stage], f"{place}.{stage}", {"block_n", "block_k"}, {"group_m", *extras})
 
 
 def _sizes(entry: Any, place: str, sizes: set[str], extras: set[str]) -> None:

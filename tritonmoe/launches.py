@@ -4,7 +4,7 @@ device.
 
 import json
 import os
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ class Tile:
     swapped: weights are the left operand, so that few rows do not waste the matrix units' height. wide:
     weights through tensor descriptors, and rows too where they lie in order; packed: they are copied into
     order first. persistent: as many programs as the GPU runs at once share the work. short: an expert's last
-    tile takes this height if its rows fit in it; 0 for one height. mixed: under skew, a persistent launch
-    takes work from both ends by turns.
+    tile takes this height if its rows fit in it; 0 for one height. mixed: work on busy experts and on others
+    by turns.
     """
 
     block_m: int
@@ -36,12 +36,12 @@ class Tile:
     swapped: bool = False
     wide: bool = False
     packed: bool = False
-    persistent: bool = False
+    persistent: int = 0
     short: int = 0
     mixed: bool = False
 
 
-OPTIONAL = tuple(field.name for field in fields(Tile) if field.default is not MISSING)
+OPTIONAL = tuple(each.name for each in fields(Tile) if each.default is not MISSING)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,13 @@ class Lanes:
 
 @dataclass(frozen=True)
 class Launch:
-    """One configuration of every kernel of the layer. `name` says where it stands in the table."""
+    """One configuration of every kernel of the layer; `name` says where it stands in the table.
+
+    tail: up to so many rows past an expert's last whole tile ride along with it, and need no pass over the
+    weights of their own. skewed: what the expert products take instead where the schedule finds the busiest
+    expert far above the mean. `calls` holds what was launched with it before (`dispatch`), and is no part of
+    its value.
+    """
 
     name: str
     block_m: int
@@ -64,6 +70,12 @@ class Launch:
     gate_up: Tile
     down: Tile
     sum: Lanes
+    tail: int = 0
+    skewed: "Launch | None" = None
+    calls: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "calls": {}}  # loaded code cannot go to another process
 
 
 def select(dtype: torch.dtype, rows_per_expert: float) -> Launch:
@@ -80,20 +92,31 @@ def shipped(dtype: torch.dtype, family_name: str) -> tuple[tuple[Launch, float],
     """All configurations of a family for a dtype, each with the most rows an expert that it is meant for."""
     table = _tables()[family_name]
     width = "16bit" if dtype.itemsize == 2 else "32bit"
-    common = {stage: _lanes(table[stage]) for stage in ("choose", "sort", "sum")}
+    fixed = {stage: _lanes(table[stage]) for stage in ("choose", "sort", "sum")}
+    fixed["project"] = _tile(table["project"][width], None)
     return tuple(
         (
-            Launch(
-                name=f"{family_name}/{width}/" + (f"to{row['max_rows']}" if row["max_rows"] else "more"),
-                block_m=row["block_m"],
-                project=_tile(table["project"][width], None),
-                gate_up=_tile(row["gate_up"], row["block_m"]),
-                down=_tile(row["down"], row["block_m"]),
-                **common,
+            _launch(
+                row,
+                f"{family_name}/{width}/" + (f"to{row['max_rows']}" if row["max_rows"] else "more"),
+                fixed,
             ),
             float("inf") if row["max_rows"] is None else row["max_rows"],
         )
         for row in table["experts"][width]
+    )
+
+
+def _launch(row: dict[str, Any], name: str, fixed: dict[str, Any]) -> Launch:
+    skewed = row.get("skewed")
+    return Launch(
+        name=name,
+        block_m=row["block_m"],
+        tail=row.get("tail", 0),
+        gate_up=_tile(row["gate_up"], row["block_m"]),
+        down=_tile(row["down"], row["block_m"]),
+        skewed=_launch(skewed, f"{name}/skewed", fixed) if skewed else None,
+        **fixed,
     )
 
 
@@ -107,9 +130,16 @@ def family() -> str:
     own.
     """
     try:
-        target = triton.runtime.driver.active.get_current_target()
+        driver = triton.runtime.driver.active
+        return _family_on(driver, driver.get_current_device())
     except RuntimeError:  # Triton's interpreter on a machine without a GPU
         return "default"
+
+
+@cache
+def _family_on(driver: Any, _device: int) -> str:
+    """Asking a driver for its current device's architecture takes as long as a launch."""
+    target = driver.get_current_target()
     return family_of(target.backend, target.arch)
 
 
@@ -128,7 +158,7 @@ def use(path: str | Path | None) -> None:
     else:
         read(path, _EXTRAS)
         os.environ[VARIABLE] = str(Path(path).resolve())
-    for cached in (_tables, family_of, shipped):
+    for cached in (_tables, _family_on, family_of, shipped):
         cached.cache_clear()
 
 
@@ -140,7 +170,7 @@ def _tables() -> dict[str, Any]:
     return {**read(given, _EXTRAS), **tables, **read(given, _EXTRAS)} if given else tables
 
 
-_EXTRAS = frozenset(field.name for field in fields(Tile) if field.default is not MISSING)
+_EXTRAS = frozenset(OPTIONAL)
 
 
 def _tile(row: dict[str, Any], block_m: int | None) -> Tile:

@@ -1,5 +1,6 @@
 """The whole forward: five stages in their order, nothing in between that waits for the device."""
 
+from collections.abc import Hashable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -7,11 +8,14 @@ import torch
 from .arguments import SharedExperts, check_experts, check_layer, check_route
 from .combine import combine
 from .config import MoEConfig
+from .dispatch import MOST, calls_of, kind_of
 from .down import down
 from .gate_up import gate_up
 from .launches import Launch, select
 from .router import Routing, project, router
 from .schedule import schedule
+
+_passed: set[Hashable] = set()  # kinds of arguments that passed the checks
 
 
 def fused_moe(
@@ -64,11 +68,15 @@ def fused_experts(
     topk_ids [tokens, top_k] int32 or int64, where -1 or an id >= experts is a slot to skip;
     topk_weights [tokens, top_k] float32 or x's dtype. The rest as in `fused_moe`. Returns [tokens, hidden].
     """
-    check_experts(x, w_gate_up, w_down, topk_ids, topk_weights)
+    given = x, w_gate_up, w_down, topk_ids, topk_weights
+    kind = kind_of(*given)
+    if kind not in _passed:
+        check_experts(*given)
+        _remember(kind)
     _check_precision(precision)
     with _on_device_of(x):
         launch = launch or _select(x, topk_ids.shape[1], w_gate_up.shape[0])
-        return _experts(x, w_gate_up, w_down, topk_ids, topk_weights, precision, launch, None, None)
+        return _experts(*given, precision, launch, None, None, kind)
 
 
 def route(
@@ -99,11 +107,16 @@ def _experts(
     launch: Launch,
     extra: torch.Tensor | None,
     extra_gate: torch.Tensor | None,
+    kind: Hashable = None,
 ) -> torch.Tensor:
-    plan = schedule(topk_ids, w_gate_up.shape[0], launch)
-    activation = gate_up(x, w_gate_up, plan, launch, precision)
-    partial = down(activation, w_down, plan, launch, precision)
-    return combine(partial, topk_ids, topk_weights, w_gate_up.shape[0], launch, extra, extra_gate)
+    experts = w_gate_up.shape[0]
+    also = precision, extra is None, extra_gate is None
+    kind = kind or kind_of(x, w_gate_up, w_down, topk_ids, topk_weights)
+    seen = calls_of(launch, kind, also)
+    plan = schedule(topk_ids, experts, launch, seen)
+    activation = gate_up(x, w_gate_up, plan, launch, precision, seen)
+    partial = down(activation, w_down, plan, launch, precision, seen)
+    return combine(partial, topk_ids, topk_weights, experts, launch, extra, extra_gate, seen)
 
 
 def _shared_experts(
@@ -115,6 +128,12 @@ def _shared_experts(
     activation = gate_up(x, shared.w_gate_up[None], None, launch, precision)
     extra = down(activation, shared.w_down[None], None, launch, precision)
     return extra, None if shared.gate is None else project(x, shared.gate, launch)
+
+
+def _remember(kind: Hashable) -> None:
+    if len(_passed) >= MOST:
+        _passed.clear()
+    _passed.add(kind)
 
 
 def _select(x: torch.Tensor, top_k: int, experts: int) -> Launch:

@@ -1,12 +1,13 @@
 """Stage 1, the router: scores, the choice of experts and their weights, one token at a time."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 
 from .config import MoEConfig
+from .dispatch import Calls, calls
 from .launches import Launch
 
 
@@ -34,40 +35,48 @@ def router(
     and the weights of that token become NaN.
     """
     tokens, device = x.shape[0], x.device
-    logits = project(x, router_weight, launch)
+    seen = calls(launch, x, router_weight, correction_bias, also=config)
+    logits = project(x, router_weight, launch, seen)
     ids = torch.empty(tokens, config.top_k, dtype=torch.int32, device=device)
     weights = torch.empty(tokens, config.top_k, dtype=torch.float32, device=device)
     if tokens == 0:
         return Routing(ids, weights, logits)
     group_size = config.experts // config.expert_groups
-    lanes = triton.next_power_of_2(config.expert_groups) * triton.next_power_of_2(group_size)
-    block_t = max(1, launch.choose.lanes // lanes)
-    choose_kernel[(triton.cdiv(tokens, block_t),)](
+    groups_pad, size_pad = triton.next_power_of_2(config.expert_groups), triton.next_power_of_2(group_size)
+    block_t = max(1, launch.choose.lanes // (groups_pad * size_pad))
+    bias_stride = correction_bias.stride(0) if correction_bias is not None else 0
+    arguments = (
         logits,
         correction_bias,
         ids,
         weights,
         tokens,
         config.experts,
-        correction_bias.stride(0) if correction_bias is not None else 0,
+        bias_stride,
         config.routed_scaling_factor,
-        TOP_K=config.top_k,
-        TOP_K_PAD=triton.next_power_of_2(config.top_k),
-        GROUPS=config.expert_groups,
-        GROUPS_PAD=triton.next_power_of_2(config.expert_groups),
-        GROUPS_KEPT=config.groups_kept,
-        GROUP_SIZE=group_size,
-        GROUP_SIZE_PAD=triton.next_power_of_2(group_size),
-        SIGMOID=config.scoring == "sigmoid",
-        RENORMALIZE=config.renormalize,
-        HAS_BIAS=correction_bias is not None,
-        BLOCK_T=block_t,
-        **launch.choose.options,
     )
+
+    def meta() -> dict[str, Any]:
+        return dict(
+            TOP_K=config.top_k,
+            TOP_K_PAD=triton.next_power_of_2(config.top_k),
+            GROUPS=config.expert_groups,
+            GROUPS_PAD=groups_pad,
+            GROUPS_KEPT=config.groups_kept,
+            GROUP_SIZE=group_size,
+            GROUP_SIZE_PAD=size_pad,
+            SIGMOID=config.scoring == "sigmoid",
+            RENORMALIZE=config.renormalize,
+            HAS_BIAS=correction_bias is not None,
+            BLOCK_T=block_t,
+            **launch.choose.options,
+        )
+
+    seen.launch(choose_kernel, (-(-tokens // block_t), 1, 1), arguments, meta, "choose")
     return Routing(ids, weights, logits)
 
 
-def project(x: torch.Tensor, weight: torch.Tensor, launch: Launch) -> torch.Tensor:
+def project(x: torch.Tensor, weight: torch.Tensor, launch: Launch, seen: Calls | None = None) -> torch.Tensor:
     """x [tokens, hidden] times weight [rows, hidden] transposed: [tokens, rows] float32, never rounded to x's
     dtype.
 
@@ -77,25 +86,22 @@ def project(x: torch.Tensor, weight: torch.Tensor, launch: Launch) -> torch.Tens
     rows = weight.shape[0]
     out = torch.empty(tokens, rows, dtype=torch.float32, device=x.device)
     tile = launch.project
-    grid = (triton.cdiv(tokens, tile.block_m), triton.cdiv(rows, tile.block_n))
-    if tokens:
-        project_kernel[grid](
-            x,
-            weight,
-            out,
-            tokens,
-            rows,
-            hidden,
-            x.stride(0),
-            x.stride(1),
-            weight.stride(0),
-            weight.stride(1),
+    if not tokens:
+        return out
+    arguments = (x, weight, out, tokens, rows, hidden, *x.stride(), *weight.stride())
+
+    def meta() -> dict[str, Any]:
+        return dict(
             BLOCK_M=tile.block_m,
             BLOCK_N=tile.block_n,
             BLOCK_K=tile.block_k,
             EVEN_K=hidden % tile.block_k == 0,
             **tile.options,
         )
+
+    seen = seen or calls(launch, x, weight, also="project")
+    grid = (-(-tokens // tile.block_m), -(-rows // tile.block_n), 1)
+    seen.launch(project_kernel, grid, arguments, meta, "project")
     return out
 
 

@@ -1,17 +1,20 @@
 """Stage 2, the schedule: slots sorted by expert, and the list of tiles to work off, made on the device."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 
+from .dispatch import Calls, calls
 from .launches import Launch
+from .tiles import tiles_of
 
 MINE = 16  # slots that a program places when one launch does everything
 CHUNK = 256  # slots ranked at once, best as many as a program has threads; CHUNK comparisons a slot
 BLOCKS = 128  # most programs that a large batch is split over: each reads the counts of all
 CELLS = 8192  # counts a program reads at once
+BUSY = tl.constexpr(2)
 SKEW = tl.constexpr(4)
 
 
@@ -21,8 +24,10 @@ class Schedule(NamedTuple):
     sorted_slots [tokens * top_k] int32: slots by expert, in token order within one; skipped slots are left
     out, so only the first offsets[-1] entries are written. offsets [experts + 1] int32: an expert's rows are
     sorted_slots[offsets[e]:offsets[e + 1]]. tile_expert and tile_row [max_tiles] int32: expert and first row
-    of each tile. tile_count [2] int32: how many of them are written, and 1 where the busiest expert has more
-    than SKEW times the mean of rows. max_tiles is an upper bound that the host can know.
+    of each tile, first those of busy experts, with more than BUSY times the mean of rows. tile_count [3]
+    int32: how many tiles are written, how many of them are busy experts', and whether the busiest has more
+    than SKEW times the mean, so that tiles are those of `launch.skewed`. max_tiles is an upper bound that the
+    host can know.
     """
 
     sorted_slots: torch.Tensor
@@ -32,11 +37,10 @@ class Schedule(NamedTuple):
     tile_count: torch.Tensor
     tokens: int
     top_k: int
-    block_m: int
     max_tiles: int
 
 
-def schedule(topk_ids: torch.Tensor, experts: int, launch: Launch) -> Schedule:
+def schedule(topk_ids: torch.Tensor, experts: int, launch: Launch, seen: Calls | None = None) -> Schedule:
     """Stable counting sort of topk_ids [tokens, top_k] int32 or int64; ids outside [0, experts) are skipped.
 
     Up to `launch.sort.lanes` slots (a power of two) take one launch, more take two: counts of each block of
@@ -45,7 +49,8 @@ def schedule(topk_ids: torch.Tensor, experts: int, launch: Launch) -> Schedule:
     """
     tokens, top_k = topk_ids.shape
     slots = tokens * top_k
-    max_tiles = slots // launch.block_m + min(experts, slots)
+    lowest = min(launch.block_m, launch.skewed.block_m) if launch.skewed else launch.block_m
+    max_tiles = slots // lowest + min(experts, slots)
 
     def empty(*shape: int) -> torch.Tensor:
         return torch.empty(shape, dtype=torch.int32, device=topk_ids.device)
@@ -55,54 +60,71 @@ def schedule(topk_ids: torch.Tensor, experts: int, launch: Launch) -> Schedule:
         empty(experts + 1),
         empty(max_tiles),
         empty(max_tiles),
-        empty(2),
+        empty(3),
         tokens,
         top_k,
-        launch.block_m,
         max_tiles,
     )
     if slots == 0:
         return made._replace(offsets=made.offsets.zero_(), tile_count=made.tile_count.zero_())
+    seen = seen or calls(launch, topk_ids, also=experts)
     ids = (topk_ids, slots, experts, *topk_ids.stride())
-    sizes = dict(TOP_K=top_k, EXPERTS_PAD=max(64, triton.next_power_of_2(experts)))
-    lanes, options = launch.sort.lanes, launch.sort.options
-    if slots <= lanes:
-        few_kernel[(1 + triton.cdiv(slots, MINE),)](
-            *ids,
-            *made[:5],
-            **sizes,
-            BLOCK_M=launch.block_m,
-            BLOCK=min(lanes, 256) if slots <= 256 else lanes,
-            MINE=MINE,
-            **options,
-        )
-        return made
-    chunk = min(lanes, CHUNK)
-    share = _share(slots, sizes["EXPERTS_PAD"], chunk)
-    blocks = triton.cdiv(slots, share)
-    counts = empty(blocks, sizes["EXPERTS_PAD"])
-    count_kernel[(blocks,)](
-        *ids, counts, share, **sizes, BLOCK=min(lanes, triton.next_power_of_2(share)), **options
-    )
-    place_kernel[(blocks,)](
-        *ids,
-        counts,
-        share,
-        blocks,
-        *made[:5],
-        **sizes,
-        BLOCK_M=launch.block_m,
-        CHUNK=chunk,
-        ROWS=max(1, min(BLOCKS, CELLS // sizes["EXPERTS_PAD"])),
-        **options,
-    )
+    if slots <= launch.sort.lanes:
+        _in_one_launch(ids, made, launch, seen)
+    else:
+        _in_two_launches(ids, made, launch, seen)
     return made
+
+
+def _in_one_launch(ids: tuple[Any, ...], made: Schedule, launch: Launch, seen: Calls) -> None:
+    _, slots, experts = ids[:3]
+    block = min(launch.sort.lanes, 256) if slots <= 256 else launch.sort.lanes
+
+    def meta() -> dict[str, Any]:
+        sizes = dict(BLOCK=block, MINE=MINE)
+        return dict(**_meta(made, experts), **_heights(launch), **sizes, **launch.sort.options)
+
+    seen.launch(few_kernel, (1 - (-slots // MINE), 1, 1), (*ids, *made[:5]), meta, "few")
+
+
+def _in_two_launches(ids: tuple[Any, ...], made: Schedule, launch: Launch, seen: Calls) -> None:
+    topk_ids, slots, experts = ids[:3]
+    lanes, padded = launch.sort.lanes, _padded(experts)
+    chunk = min(lanes, CHUNK)
+    share = _share(slots, padded, chunk)
+    blocks = -(-slots // share)
+    block = min(lanes, triton.next_power_of_2(share))
+    counts = torch.empty(blocks, padded, dtype=torch.int32, device=topk_ids.device)
+
+    def count_meta() -> dict[str, Any]:
+        return dict(**_meta(made, experts), BLOCK=block, **launch.sort.options)
+
+    def place_meta() -> dict[str, Any]:
+        rows = max(1, min(BLOCKS, CELLS // padded))
+        sizes = dict(CHUNK=chunk, ROWS=rows)
+        return dict(**_meta(made, experts), **_heights(launch), **sizes, **launch.sort.options)
+
+    seen.launch(count_kernel, (blocks, 1, 1), (*ids, counts, share), count_meta, "count")
+    seen.launch(place_kernel, (blocks, 1, 1), (*ids, counts, share, blocks, *made[:5]), place_meta, "place")
+
+
+def _meta(made: Schedule, experts: int) -> dict[str, int]:
+    return dict(TOP_K=made.top_k, EXPERTS_PAD=_padded(experts))
+
+
+def _heights(launch: Launch) -> dict[str, int]:
+    other = launch.skewed or launch
+    return dict(BLOCK_M=launch.block_m, TAIL=launch.tail, SKEWED_M=other.block_m, SKEWED_TAIL=other.tail)
+
+
+def _padded(experts: int) -> int:
+    return max(64, triton.next_power_of_2(experts))
 
 
 def _share(slots: int, experts_pad: int, chunk: int) -> int:
     """Slots of each program: whole chunks, in no more programs than it pays to read the counts of."""
     blocks = max(1, min(BLOCKS, BLOCKS * 512 // experts_pad))
-    return triton.cdiv(triton.cdiv(slots, blocks), chunk) * chunk
+    return -(-slots // blocks // chunk) * chunk
 
 
 IDS = ["slots", "experts", "stride_t", "stride_k"]  # arguments that change with the batch or its caller
@@ -123,6 +145,9 @@ def few_kernel(
     TOP_K: tl.constexpr,
     EXPERTS_PAD: tl.constexpr,
     BLOCK_M: tl.constexpr,
+    TAIL: tl.constexpr,
+    SKEWED_M: tl.constexpr,
+    SKEWED_TAIL: tl.constexpr,
     BLOCK: tl.constexpr,
     MINE: tl.constexpr,
 ):
@@ -132,9 +157,8 @@ def few_kernel(
     if tl.program_id(0) == 0:
         count = tl.histogram(expert, EXPERTS_PAD, mask=expert < EXPERTS_PAD)
         row_end = tl.cumsum(count, axis=0)
-        _list_tiles(
-            count, row_end, experts, offsets, tile_expert, tile_row, tile_count, 0, 1, EXPERTS_PAD, BLOCK_M
-        )
+        tiles = (offsets, tile_expert, tile_row, tile_count)
+        _list_tiles(count, row_end, experts, tiles, 0, 1, EXPERTS_PAD, BLOCK_M, TAIL, SKEWED_M, SKEWED_TAIL)
     else:
         mine = (tl.program_id(0) - 1) * MINE + tl.arange(0, MINE)
         to = _expert(topk_ids, mine, slots, experts, stride_t, stride_k, TOP_K, EXPERTS_PAD)
@@ -184,6 +208,9 @@ def place_kernel(
     TOP_K: tl.constexpr,
     EXPERTS_PAD: tl.constexpr,
     BLOCK_M: tl.constexpr,
+    TAIL: tl.constexpr,
+    SKEWED_M: tl.constexpr,
+    SKEWED_TAIL: tl.constexpr,
     CHUNK: tl.constexpr,
     ROWS: tl.constexpr,
 ):
@@ -207,18 +234,9 @@ def place_kernel(
         tl.store(sorted_slots + place, first + lane, mask=served)
         next_row += here
 
+    tiles = (offsets, tile_expert, tile_row, tile_count)
     _list_tiles(
-        count,
-        row_end,
-        experts,
-        offsets,
-        tile_expert,
-        tile_row,
-        tile_count,
-        block,
-        blocks,
-        EXPERTS_PAD,
-        BLOCK_M,
+        count, row_end, experts, tiles, block, blocks, EXPERTS_PAD, BLOCK_M, TAIL, SKEWED_M, SKEWED_TAIL
     )
 
 
@@ -249,26 +267,39 @@ def _list_tiles(
     count,
     row_end,
     experts,
-    offsets,
-    tile_expert,
-    tile_row,
-    tile_count,
+    tiles_made,
     part,
     parts,
     EXPERTS_PAD: tl.constexpr,
     BLOCK_M: tl.constexpr,
+    TAIL: tl.constexpr,
+    SKEWED_M: tl.constexpr,
+    SKEWED_TAIL: tl.constexpr,
 ):
     """Tiles part, part + parts, ... of every expert; the first part also writes offsets and tile_count."""
+    offsets, tile_expert, tile_row, tile_count = tiles_made
     expert = tl.arange(0, EXPERTS_PAD)
     row = row_end - count
-    tiles = (count + BLOCK_M - 1) // BLOCK_M
-    first_tile = tl.cumsum(tiles, axis=0) - tiles
+    total = tl.sum(count, axis=0).to(tl.int64)
+    skewed = tl.max(count, axis=0).to(tl.int64) * experts > total * SKEW
+    block_m = tl.where(skewed, SKEWED_M, BLOCK_M)
+    tiles = tiles_of(count, block_m, tl.where(skewed, SKEWED_TAIL, TAIL))
+    busy = count.to(tl.int64) * experts > total * BUSY
+    busy_tiles = tl.where(busy, tiles, 0)
+    other_tiles = tiles - busy_tiles
+    busy_total = tl.sum(busy_tiles, axis=0)
+    after_busy = busy_total + tl.cumsum(other_tiles, axis=0) - other_tiles
+    first_tile = tl.where(busy, tl.cumsum(busy_tiles, axis=0) - busy_tiles, after_busy)
     if part == 0:
         tl.store(offsets + expert, row, mask=expert < experts)
         tl.store(offsets + experts, tl.sum(count, axis=0))
         tl.store(tile_count, tl.sum(tiles, axis=0))
-        skewed = tl.max(count, axis=0) * experts > tl.sum(count, axis=0) * SKEW
-        tl.store(tile_count + 1, skewed.to(tl.int32))
-    for tile in range(part, tl.max(tiles, axis=0), parts):
+        tl.store(tile_count + 1, busy_total)
+        tl.store(tile_count + 2, skewed.to(tl.int32))
+    # No for loop: Triton 3.8 deduces from its bounds, for AMD, that nothing is ever stored.
+    tile = part
+    most = tl.max(tiles, axis=0)
+    while tile < most:
         tl.store(tile_expert + first_tile + tile, expert, mask=tile < tiles)
-        tl.store(tile_row + first_tile + tile, row + tile * BLOCK_M, mask=tile < tiles)
+        tl.store(tile_row + first_tile + tile, row + tile * block_m, mask=tile < tiles)
+        tile += parts

@@ -1,20 +1,30 @@
 """Which tile of which expert a program of the expert GEMMs works on."""
 
 from functools import cache
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 
-from .launches import Tile
+from .launches import Launch, Tile
 
 # Arguments that change with the number of tokens: specializing on them would compile anew as batches change.
 PER_BATCH = ["rows", "max_tiles"]
 
 
-def programs(tile: Tile, work: int) -> tuple[int]:
-    """The grid: a program for each item of work, or as many as the GPU runs at once, which share it."""
-    return (min(work, multiprocessors()) if tile.persistent else work,)
+def launches_of(launch: Launch, plan: Any) -> list[tuple[Launch, int]]:
+    """What is launched, and for which kind of schedule: 0 for even ones, 1 for skewed ones, 2 for any. Which
+    kind there is only the device knows, so of two launches one ends at once.
+    """
+    if plan is None or launch.skewed is None:
+        return [(launch, 2)]
+    return [(launch, 0), (launch.skewed, 1)]
+
+
+def programs(tile: Tile, work: int) -> tuple[int, int, int]:
+    """The grid: a program for each item of work, or `tile.persistent` a multiprocessor that share it."""
+    return (min(work, tile.persistent * multiprocessors()) if tile.persistent else work, 1, 1)
 
 
 def describable(*tensors: torch.Tensor) -> bool:
@@ -38,23 +48,16 @@ def multiprocessors() -> int:
 
 
 @triton.jit
-def tile_total(tile_count, max_tiles, DENSE: tl.constexpr):
-    """How many tiles there are: a device's number, or the host's for one dense expert."""
+def tile_total(tile_count, max_tiles, DENSE: tl.constexpr, WHEN: tl.constexpr):
+    """How many tiles there are: a device's number, or the host's for one dense expert. None for a launch that
+    is meant for the other kind of schedule: WHEN is 0 for even ones, 1 for skewed ones, 2 for both.
+    """
     if DENSE:
         return max_tiles
-    else:
+    elif WHEN == 2:
         return tl.load(tile_count)
-
-
-@triton.jit
-def has_work(
-    item, tile_count, max_tiles, columns, DENSE: tl.constexpr, BLOCK_N: tl.constexpr, GROUP_M: tl.constexpr
-):
-    """Whether there is a tile for a program of a grid of max_tiles * cdiv(columns, BLOCK_N), an upper
-    bound.
-    """
-    tile, _ = _order(item, max_tiles, columns, BLOCK_N, GROUP_M)
-    return tile < tile_total(tile_count, max_tiles, DENSE)
+    else:
+        return tl.where(tl.load(tile_count + 2) == WHEN, tl.load(tile_count), 0)
 
 
 @triton.jit
@@ -62,47 +65,71 @@ def locate_tile(
     item,
     plan,
     rows,
-    tiles,
     columns,
     DENSE: tl.constexpr,
     BLOCK_M: tl.constexpr,
+    TAIL: tl.constexpr,
     BLOCK_N: tl.constexpr,
     GROUP_M: tl.constexpr,
 ):
     """(expert, first row, end of the expert's rows, column block) of an item of work.
 
-    GROUP_M tiles share a column block before the next one starts, so that their weights are read from cache.
+    An expert's items are neighbours, so that its weights come from memory once: up to GROUP_M of its tiles,
+    in groups of nearly one size, share a column block before the next one starts.
     """
-    tile, n_block = _order(item, tiles, columns, BLOCK_N, GROUP_M)
+    n_blocks = tl.cdiv(columns, BLOCK_N)
     if DENSE:
-        return tile * 0, tile * BLOCK_M, tl.zeros((), tl.int32) + rows, n_block
+        expert = item * 0
+        first = item * 0
+        end = first + rows
+        local = item
     else:
         offsets, tile_expert, tile_row, _ = plan
-        expert = tl.load(tile_expert + tile)
-        return expert, tl.load(tile_row + tile), tl.load(offsets + expert + 1), n_block
+        some_tile = item // n_blocks  # of the same expert
+        expert = tl.load(tile_expert + some_tile)
+        first = tl.load(offsets + expert)
+        end = tl.load(offsets + expert + 1)
+        local = item - (some_tile - (tl.load(tile_row + some_tile) - first) // BLOCK_M) * n_blocks
+    tiles = tiles_of(end - first, BLOCK_M, TAIL)
+    height = tl.cdiv(tiles, tl.cdiv(tiles, GROUP_M))
+    group_first = local // (height * n_blocks) * height
+    group_tiles = min(tiles - group_first, height)
+    in_group = local % (height * n_blocks)
+    row = first + (group_first + in_group % group_tiles) * BLOCK_M
+    return expert, row, end, in_group // group_tiles
 
 
 @triton.jit
-def is_skewed(tile_count, DENSE: tl.constexpr):
-    """Whether some experts have many more rows than others, as the schedule found."""
-    if DENSE:
-        return False
-    else:
-        return tl.load(tile_count + 1) != 0
+def tiles_of(rows, block_m, tail):
+    """How many tiles an expert's rows take; up to `tail` past the last whole tile ride along with it."""
+    return tl.where(rows > 0, tl.maximum((rows - tail + block_m - 1) // block_m, 1), 0)
 
 
 @triton.jit
-def turn_of(item, work, skewed):
-    """The item whose turn it is. Under skew first and last by turns: experts with many rows, which keep the
-    matrix units busy, run beside those with few, which wait for their weights.
+def turn_of(item, work, tile_count, n_blocks, DENSE: tl.constexpr):
+    """The item whose turn it is: busy experts', which keep the matrix units busy, and those of others, which
+    wait for their weights, by turns for as long as there are both.
     """
-    return tl.where(skewed, tl.where(item % 2 == 0, item // 2, work - 1 - item // 2), item)
+    if DENSE:
+        return item
+    else:
+        busy = tl.load(tile_count + 1) * n_blocks
+        others = work - busy
+        both = tl.minimum(busy, others)
+        in_turn = tl.where(item % 2 == 0, item // 2, busy + item // 2)
+        return tl.where(item < 2 * both, in_turn, tl.where(busy > others, item - both, item))
 
 
 @triton.jit
-def _order(item, tiles, columns, BLOCK_N: tl.constexpr, GROUP_M: tl.constexpr):
-    """(tile, column block) of an item."""
-    in_group = GROUP_M * tl.cdiv(columns, BLOCK_N)
-    group_first = item // in_group * GROUP_M
-    group_tiles = min(tiles - group_first, GROUP_M)
-    return group_first + item % in_group % group_tiles, item % in_group // group_tiles
+def rows_from(
+    first_row, last_row, sorted_slots, TOP_K: tl.constexpr, IN_ORDER: tl.constexpr, HEIGHT: tl.constexpr
+):
+    """Where HEIGHT rows of a schedule are read, int64: tokens, or where they lie IN_ORDER the rows
+    themselves.
+
+    Past the end the last one is read again: no masks in the products' loops, and nothing of it is stored.
+    """
+    row = tl.minimum(first_row + tl.arange(0, HEIGHT), last_row - 1)
+    if not IN_ORDER:
+        row = tl.load(sorted_slots + row) // TOP_K
+    return row.to(tl.int64)

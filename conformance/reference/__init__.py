@@ -5,13 +5,15 @@ kernels.
 from .experts import combine, down, gate_up, layer, product
 from .quantity import U32, Quantity, dot, gamma, sigmoid, silu
 from .router import ChoiceCheck, check_choice, choose, logits, scores, weights
-from .schedule import Plan, plan
+from .schedule import Heights, Plan, busy_tiles, is_skewed, plan
 
 __all__ = [
     "U32",
     "ChoiceCheck",
+    "Heights",
     "Plan",
     "Quantity",
+    "busy_tiles",
     "check_choice",
     "choose",
     "combine",
@@ -19,6 +21,7 @@ __all__ = [
     "down",
     "gamma",
     "gate_up",
+    "is_skewed",
     "layer",
     "logits",
     "plan",

@@ -29,7 +29,7 @@ class Space:
             "group_m": (1, 4, 8, 16, 32),
             "num_warps": (4, 8) if backend == "cuda" else (2, 4, 8),
             "num_stages": (2, 3, 4, 5, 6) if backend == "cuda" else (1, 2),
-            "persistent": (False, True),
+            "persistent": (0, 1, 2),
             "swapped": (False, True) if block_m <= 64 else (False,),
             "short": (0, *(height for height in (16, 32, 64) if height < block_m)),
         }
@@ -47,7 +47,7 @@ class Space:
         plain = {"block_n": 64, "block_k": 64 if self.itemsize == 2 else 32, "group_m": 8}
         start.append({**plain, "options": {"num_warps": 4, "num_stages": 2}})
         if "wide" in self.values:
-            wide = {"block_n": self.values["block_n"][-1], "wide": True, "persistent": True}
+            wide = {"block_n": self.values["block_n"][-1], "wide": True, "persistent": 1}
             wide["options"] = {"num_warps": 8, "num_stages": 3}
             start.append({**plain, **wide})
             if self.stage == "gate_up":

@@ -1,0 +1,92 @@
+"""Launching kernels again without Triton's look at every argument, most of a call's time on the host."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import torch
+import triton
+from triton import knobs
+from triton.compiler import CompiledKernel
+
+from .launches import Launch
+
+MOST = 4096  # kinds of inputs remembered for a launch configuration: batches of every size that is served
+
+
+class Calls:
+    """What was launched before for inputs of one kind on one device, with one configuration."""
+
+    __slots__ = ("_device", "_driver", "_known")
+
+    def __init__(self, driver: Any, device: int) -> None:
+        self._driver, self._device = driver, device
+        self._known: dict[str, tuple[Any, ...]] = {}
+
+    def launch(
+        self,
+        kernel: Any,
+        grid: tuple[int, int, int],
+        arguments: Sequence[Any],
+        meta: Callable[[], dict[str, Any]],
+        name: str,
+    ) -> None:
+        """kernel[grid](*arguments, **meta()), where `name` says which of the calls this is.
+
+        `arguments` come first in the kernel's signature, then meta's parameters; meta's launch options are in
+        none. Where the same name was launched before, code and parameters are those of then. Triton's
+        interpreter compiles nothing, so there every launch is a first one.
+        """
+        known = self._known.get(name)
+        if known is not None and known[0] is kernel and not knobs.runtime.launch_enter_hook.calls:
+            _, run, function, packed, rest = known
+            stream = self._driver.get_current_stream(self._device)
+            run(*grid, stream, function, packed, None, None, None, *arguments, *rest)
+            return
+        given = meta()
+        compiled = kernel[grid](*arguments, **given)
+        if isinstance(compiled, CompiledKernel):
+            rest = tuple(given[each] for each in kernel.arg_names[len(arguments) :])
+            self._known[name] = kernel, compiled.run, compiled.function, compiled.packed_metadata, rest
+
+
+def calls(launch: Launch, *given: torch.Tensor | None, also: Hashable = None) -> Calls:
+    """The calls for tensors like these on the current device; `also`: whatever else the kernels'
+    meta-parameters depend on beside `launch`.
+    """
+    return calls_of(launch, kind_of(*given), also)
+
+
+def calls_of(launch: Launch, kind: Hashable, also: Hashable) -> Calls:
+    """The calls for tensors of one kind, as `kind_of` says it."""
+    found = launch.calls.get((kind, also))
+    if found is None:
+        if len(launch.calls) >= MOST:
+            launch.calls.clear()
+        found = launch.calls[kind, also] = Calls(*_where())
+    return found
+
+
+def kind_of(*given: torch.Tensor | None) -> Hashable:
+    """What checks and compiled code depend on: the active driver and device, whether gradients are kept, and
+    each tensor's shape, strides, alignment, dtype, device and layout. None if some is no plain tensor.
+
+    Memory from torch.empty needs no mention: it is aligned to at least 16 bytes everywhere.
+    """
+    try:
+        return _where(), torch.is_grad_enabled(), *[each if each is None else _kind(each) for each in given]
+    except (AttributeError, RuntimeError):  # no tensor, or one without strides or memory
+        return None
+
+
+def _kind(each: torch.Tensor) -> tuple[Hashable, ...]:
+    aligned = each.data_ptr() % 16
+    return each.shape, each.stride(), aligned, each.dtype, each.device, each.layout, each.requires_grad
+
+
+def _where() -> tuple[Any, int]:
+    """The active driver and its current device; (None, 0) for Triton's interpreter without a GPU."""
+    try:
+        driver = triton.runtime.driver.active
+        return driver, driver.get_current_device()
+    except RuntimeError:
+        return None, 0
