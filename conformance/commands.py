@@ -15,6 +15,7 @@ PACKAGES = ["torch", "triton", "numpy", "hypothesis", "pytest", "pytest-xdist", 
 WORKERS = min(os.cpu_count() or 1, 12)
 # What speaks of the layer on this platform; the tests of the suite itself and of other GPUs' code stay out.
 CERTIFYING = ["test_matrix.py", "test_controls.py", "test_schedule.py", "test_properties.py"]
+CERTIFYING += ["test_edges.py", "test_nan.py", "test_sizes.py"]
 CERTIFYING += ["test_models.py"] if find_spec("transformers") else []
 
 
@@ -31,8 +32,9 @@ def _add_certify(subparsers: argparse._SubParsersAction) -> None:
         "certify",
         "run the conformance suite here; write its report and a page",
         ("", "--profile smoke --platform gfx942", "--against reports/evidence/cuda-h100.xml"),
-        description="Runs the 162 cases and the checks beside them on this machine, and writes PLATFORM.xml "
-        "and PLATFORM.html. Exit 0: all passed; 1: something failed; 2: it could not run.",
+        description="Runs the 162 cases and the checks beside them on this machine, and writes PLATFORM.xml, "
+        "PLATFORM.html, and PLATFORM-coverage.json, what was executed. Exit 0: all passed; 1: something "
+        "failed, or a shipped launch configuration was not executed; 2: it could not run.",
     )
     parser.add_argument("--platform", default="auto", help="default: hardware if there is some, else gfx942")
     parser.add_argument("--profile", default="certify", choices=("smoke", "certify", "soak"))
@@ -53,10 +55,13 @@ def certify(arguments: argparse.Namespace) -> int:
         return 2
     report = arguments.output / f"{platform}.xml"
     page = report.with_suffix(".html")
-    report.unlink(missing_ok=True)
+    executed = arguments.output / f"{platform}-coverage.json"
+    for path in (report, executed):
+        path.unlink(missing_ok=True)
     workers = ["-n", str(arguments.workers)] if arguments.workers > 1 else []
     suite = [sys.executable, "-m", "pytest", "-q", *(str(HERE / name) for name in CERTIFYING), *workers]
     suite += ["--platform", platform, "--profile", arguments.profile, f"--junitxml={report}"]
+    suite += [f"--coverage={executed}"]
     print(f"certifying {platform}, profile {arguments.profile}, {arguments.workers} processes", flush=True)
     outcome = subprocess.run(suite).returncode
     if outcome not in (0, 1) or not report.exists():
@@ -66,7 +71,10 @@ def certify(arguments: argparse.Namespace) -> int:
     paged = subprocess.run([sys.executable, "-m", "reports", "page", str(report), "-o", str(page)]).returncode
     if paged:
         return 2
-    print(f"report: {report}\npage:   {page}", flush=True)
+    print(f"report: {report}\npage:   {page}\nexecuted: {executed}", flush=True)
+    for fault in unexecuted(json.loads(executed.read_text())):
+        print(f"tritonmoe certify: {fault}", file=sys.stderr)
+        outcome = 1
     if arguments.against:
         parity = arguments.output / "parity.html"
         sides = [str(arguments.against), str(report)]
@@ -74,6 +82,29 @@ def certify(arguments: argparse.Namespace) -> int:
         outcome = max(outcome, subprocess.run(command).returncode)
         print(f"page:   {parity}")
     return outcome
+
+
+def unexecuted(coverage: dict) -> list[str]:
+    """What a run must have executed and has not, one sentence each; `coverage` as the suite wrote it.
+
+    Kernel statements count where the whole corpus ran on an emulated platform.
+    """
+    faults = []
+    configurations, kernels = coverage["configurations"], coverage["kernels"]
+    if missed := ", ".join(configurations["unexecuted"]):
+        faults.append(
+            f"shipped launch configurations of {configurations['family']} were not executed: {missed}; "
+            "the corpus has to draw them, see conformance/README.md"
+        )
+    if kernels and coverage["profile"] != "smoke":
+        where = "conformance/power/unexecuted.json"
+        if missed := "; ".join(kernels["unexplained"]):
+            faults.append(f"kernel statements were not executed, and {where} gives no reason: {missed}")
+        if kernels["outdated"]:
+            faults.append(
+                f"{where} lists what was executed or is gone, remove it: {'; '.join(kernels['outdated'])}"
+            )
+    return faults
 
 
 def _add_matrix(subparsers: argparse._SubParsersAction) -> None:

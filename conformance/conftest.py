@@ -37,6 +37,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--counts", action="store_true", help="on an emulated platform: print what was executed, counted"
     )
     group.addoption(
+        "--coverage",
+        metavar="FILE",
+        help="write what was executed: kernel statements, launch configurations, branches of the host's code",
+    )
+    group.addoption(
         "--soak-examples", type=int, default=200, metavar="N", help="fresh examples a case under soak"
     )
 
@@ -46,6 +51,12 @@ def pytest_configure(config: pytest.Config) -> None:
         name, module = platforms.activate(config.getoption("--platform"))
     except platforms.PlatformError as error:
         raise pytest.UsageError(str(error)) from None
+    if config.getoption("--coverage"):
+        from conformance.power.coverage import Recorder
+
+        file = Path(config.getoption("--coverage")).absolute()
+        recorder = Recorder(file, name, module, config.getoption("--profile"))
+        config.pluginmanager.register(recorder, "tritonmoe-coverage")
     if config.getoption("--counts"):
         if platforms.EVIDENCE[name] != "emulated":
             raise pytest.UsageError(f"--counts: {name} is not emulated, so nothing counts its instructions")

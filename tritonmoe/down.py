@@ -90,7 +90,7 @@ def _down(
             SWAPPED=tile.swapped and not wide,
             WIDE=wide,
             PERSISTENT=bool(tile.persistent),
-            MIXED=tile.mixed,
+            MIXED=tile.mixed and plan is not None,
             FLATTEN=bool(tile.persistent) and not tile.short and not tail,
             EVEN_K=intermediate % tile.block_k == 0,
             **tile.options,
@@ -151,7 +151,7 @@ def down_kernel(
     # As in gate_up.
     if PERSISTENT:
         for item in tl.range(tl.program_id(0), work, tl.num_programs(0), flatten=FLATTEN):
-            turn = turn_of(item, work, tile_count, n_blocks, DENSE) if MIXED else item
+            turn = turn_of(item, work, tile_count, n_blocks) if MIXED else item
             _work(
                 turn,
                 problem,
@@ -173,7 +173,7 @@ def down_kernel(
     else:
         item = tl.program_id(0)
         if item < work:
-            turn = turn_of(item, work, tile_count, n_blocks, DENSE) if MIXED else item
+            turn = turn_of(item, work, tile_count, n_blocks) if MIXED else item
             _work(
                 turn,
                 problem,

@@ -101,7 +101,7 @@ def _gate_up(
             SWAPPED=tile.swapped and not wide,
             WIDE=wide,
             PERSISTENT=bool(tile.persistent),
-            MIXED=tile.mixed,
+            MIXED=tile.mixed and plan is not None,
             FLATTEN=bool(tile.persistent) and not tile.short and not tail,
             EVEN_K=hidden % tile.block_k == 0,
             **tile.options,
@@ -164,7 +164,7 @@ def gate_up_kernel(
     # No loop of one turn: what it keeps in scalar registers is too much for AMD.
     if PERSISTENT:
         for item in tl.range(tl.program_id(0), work, tl.num_programs(0), flatten=FLATTEN):
-            turn = turn_of(item, work, tile_count, n_blocks, DENSE) if MIXED else item
+            turn = turn_of(item, work, tile_count, n_blocks) if MIXED else item
             _work(
                 turn,
                 problem,
@@ -188,7 +188,7 @@ def gate_up_kernel(
     else:
         item = tl.program_id(0)
         if item < work:
-            turn = turn_of(item, work, tile_count, n_blocks, DENSE) if MIXED else item
+            turn = turn_of(item, work, tile_count, n_blocks) if MIXED else item
             _work(
                 turn,
                 problem,

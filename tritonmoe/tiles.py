@@ -106,18 +106,15 @@ def tiles_of(rows, block_m, tail):
 
 
 @triton.jit
-def turn_of(item, work, tile_count, n_blocks, DENSE: tl.constexpr):
+def turn_of(item, work, tile_count, n_blocks):
     """The item whose turn it is: busy experts', which keep the matrix units busy, and those of others, which
     wait for their weights, by turns for as long as there are both.
     """
-    if DENSE:
-        return item
-    else:
-        busy = tl.load(tile_count + 1) * n_blocks
-        others = work - busy
-        both = tl.minimum(busy, others)
-        in_turn = tl.where(item % 2 == 0, item // 2, busy + item // 2)
-        return tl.where(item < 2 * both, in_turn, tl.where(busy > others, item - both, item))
+    busy = tl.load(tile_count + 1) * n_blocks
+    others = work - busy
+    both = tl.minimum(busy, others)
+    in_turn = tl.where(item % 2 == 0, item // 2, busy + item // 2)
+    return tl.where(item < 2 * both, in_turn, tl.where(busy > others, item - both, item))
 
 
 @triton.jit

@@ -1,6 +1,5 @@
 """What the checker reports: each fault of a launch once, with the source line and who did it."""
 
-import re
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,11 +32,7 @@ class Finding:
         """(file, line) of the source, innermost first: the instruction's, then those of the calls that led
         there.
         """
-        location = self.instruction.location
-        chain = [
-            (file, int(line)) for file, line in re.findall(r"([^\s@\[\]:]+):(\d+):\d+", location.inlined)
-        ]
-        return [(location.file, location.line), *chain[1:]]
+        return self.instruction.location.lines
 
     def __str__(self) -> str:
         place = f"workgroup {self.workgroup}, wavefront {self.wavefront}"

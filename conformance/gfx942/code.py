@@ -7,6 +7,8 @@ runs.
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from .flight import SCALAR_BITS, wait_step
 from .opcodes import bind
 from .operands import Operand, operands
@@ -69,7 +71,8 @@ SMALL_FLOATS = re.compile(r"_(fp8|bf8|f8f6f4)")
 class Code:
     """steps[i] executes instruction i (None: it ends a block); uses[i] are the registers it touches, as bits.
 
-    block_end[i], for the first instruction i of a block, is the index of its last one.
+    block_end[i], for the first instruction i of a block, is the index of its last one; reached[i] tells
+    whether any launch ran through it.
     """
 
     program: Program
@@ -79,6 +82,9 @@ class Code:
     block_end: dict[int, int]
     accumulators: int
     rows: int
+
+    def __post_init__(self) -> None:
+        self.reached = np.zeros(len(self.steps), bool)  # block starts that a wavefront ever ran through
 
     @property
     def instructions(self) -> list[Instruction]:

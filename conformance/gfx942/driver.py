@@ -18,6 +18,7 @@ from .chips import CHIPS, Chip
 from .code import Code, compile_program
 from .counts import Counts
 from .launch import Options, launch
+from .lines import Lines, untraced
 from .memory import Region
 from .program import Argument, ProgramError, parse
 from .state import LANES
@@ -38,6 +39,7 @@ FORMATS = {
     "f32": "f",
     "fp64": "d",
 }
+PLAIN = bool | int | float | str
 
 
 class EmulatedDriver(DriverBase):
@@ -51,6 +53,7 @@ class EmulatedDriver(DriverBase):
             raise ValueError(f"{arch!r} cannot be emulated; expected one of {', '.join(CHIPS)}")
         self.chip, self.options, self.counts, self.edit = CHIPS[arch], options, counts, edit
         self.findings: list[Finding] = []
+        self.lines: Lines | None = None
         self.utils = _Utilities(self.chip)
         self.launcher_cls = _Launcher
 
@@ -114,6 +117,11 @@ class _Launcher:
     def __init__(self, source: Any, metadata: Any) -> None:
         self.metadata = metadata
         self.names = list(getattr(getattr(source, "fn", None), "arg_names", []))
+        self.constants = {
+            self.names[path[0]]: value
+            for path, value in getattr(source, "constants", {}).items()
+            if len(path) == 1 and path[0] < len(self.names) and isinstance(value, PLAIN | None)
+        }
         self.signature = [
             (self.names[index] if index < len(self.names) else f"argument {index}", kind)
             for index, kind in enumerate(source.signature.values())
@@ -123,11 +131,12 @@ class _Launcher:
         # packed metadata, launch metadata, the two hooks, then the arguments.
         launch_metadata, enter, leave, *arguments = rest[1:]
         active = driver.active
-        code = _code(self.metadata.hash, self.metadata.name, active.edit, active.chip)
         if enter is not None:
             enter(launch_metadata)
-        if grid_x * grid_y * grid_z > 0:
-            self._run(active, code, (grid_x, grid_y, grid_z), arguments)
+        with untraced():
+            code = _code(self.metadata.hash, self.metadata.name, active.edit, active.chip)
+            if grid_x * grid_y * grid_z > 0:
+                self._run(active, code, (grid_x, grid_y, grid_z), arguments)
         if leave is not None:
             leave(launch_metadata)
 
@@ -163,6 +172,8 @@ class _Launcher:
             active.counts,
         )
         active.findings += found
+        if active.lines is not None:
+            active.lines.add(self.metadata.hash, self.metadata.name, self.constants, code)
 
 
 def _hidden(segment: bytearray, slots: list[Argument], grid: tuple[int, int, int], metadata: Any) -> None:

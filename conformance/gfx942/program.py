@@ -28,6 +28,16 @@ class Location:
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" + (f" ({self.inlined})" if "@[" in self.inlined else "")
 
+    @property
+    def lines(self) -> list[tuple[str, int]]:
+        """(file, line), innermost first: its own, then those of the calls that led there (files by name)."""
+        return [(self.file, self.line), *_calls(self.inlined)[1:]]
+
+
+@lru_cache(maxsize=1 << 14)
+def _calls(inlined: str) -> list[tuple[str, int]]:
+    return [(file, int(line)) for file, line in re.findall(r"([^\s@\[\]:]+):(\d+):\d+", inlined)]
+
 
 @dataclass(frozen=True)
 class Instruction:

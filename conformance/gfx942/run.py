@@ -68,6 +68,7 @@ class Runner:
                 places = ", ".join(str(self.code.instructions[each.pc].location) for each in self.ready[:3])
                 raise Hang(f"{self.code.program.name} does not end; wavefronts stand at {places}")
         self.machine.findings.ended(group.width)
+        self.code.reached |= self.executed > 0
         if self.counts is not None:
             self._count()
 

@@ -36,6 +36,16 @@ def count():
     return driver.active.counts
 
 
+def lines():
+    """Notes, from now on, which lines of the kernels' source run; returns where."""
+    from triton.runtime import driver
+
+    from ..gfx942.lines import Lines
+
+    driver.active.lines = Lines()
+    return driver.active.lines
+
+
 def describe() -> Description:
     from ..gfx942.chips import CHIPS
 

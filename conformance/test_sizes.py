@@ -1,0 +1,150 @@
+"""Sizes that the matrix does not reach: offsets beyond 2**31, rows of several blocks, numbers to pad."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import tritonmoe
+from conformance.philox import Stream
+from conformance.test_edges import check_exact, exact_experts, halves, plain, route, run, some_skipped, spread
+from conformance.test_edges import dtype as dtype
+from tritonmoe.combine import combine
+from tritonmoe.down import down
+from tritonmoe.gate_up import gate_up
+from tritonmoe.launches import Lanes, family, shipped
+from tritonmoe.schedule import Schedule
+
+FAR = 2**31 + 2**10  # elements
+TENSORS = ("x", "w_gate_up", "w_down", "ids", "weights")
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+@pytest.mark.parametrize("which", TENSORS)
+def test_any_tensor_may_stretch_beyond_2_31_elements(which: str, dim: int, device: torch.device) -> None:
+    ids, weights = spread(5, 4), halves(5)
+    made = (*exact_experts(5, 4, torch.bfloat16), ids, weights)
+    expected = plain(made[:3], ids, weights)
+    placed = [
+        stretched(each, dim, device) if name == which else each.to(device)
+        for name, each in zip(TENSORS, made, strict=True)
+    ]
+    assert torch.equal(tritonmoe.fused_experts(*placed).cpu(), expected)
+
+
+@pytest.mark.parametrize("which", ["x", "router_weight"])
+def test_the_router_reads_beyond_2_31_elements(which: str, device: torch.device) -> None:
+    config = tritonmoe.MoEConfig(experts=8, top_k=2, hidden=24, intermediate=16)
+    stream = Stream(8, "far")
+    tensors = {
+        "x": stream.integers((3, 24), -2, 3).float(),
+        "router_weight": stream.integers((8, 24), -2, 3).float(),
+    }
+    near = {name: each.to(device) for name, each in tensors.items()}
+    far = {**near, which: stretched(tensors[which], 0, device)}
+    for found, expected in zip(
+        tritonmoe.route(*far.values(), config), tritonmoe.route(*near.values(), config), strict=True
+    ):
+        assert torch.equal(found, expected)
+
+
+def test_rows_of_the_schedule_may_lie_beyond_2_31_elements(device: torch.device) -> None:
+    """The last rows of an activation and of a partial output that are both larger than that."""
+    launch = shipped(torch.bfloat16, family())[0][0]
+    wide, rows = 2**16, 2**15 + 40
+    stream = Stream(3, "rows")
+    x = stream.integers((4, 16), -1, 2)
+    x[:, 0] = 1
+    weight = stream.integers((1, 2 * wide, 16), -2, 3)
+    weight[:, :wide], weight[:, :wide, 0] = 0, 64
+    plan = last_rows(torch.arange(4), rows, device)
+    made = gate_up(x.bfloat16().to(device), weight.bfloat16().to(device), plan, launch)
+    up = x.double() @ weight[0, wide:].double().T
+    assert torch.equal(made[-4:].cpu(), (64 * up).bfloat16())
+
+    activation, w_down = stream.integers((rows, 16), -2, 3), stream.integers((1, wide, 16), -2, 3)
+    plan = last_rows(torch.arange(rows - 4, rows), rows, device)
+    partial = down(activation.bfloat16().to(device), w_down.bfloat16().to(device), plan, launch)
+    expected = activation[-4:].double() @ w_down[0].double().T
+    assert torch.equal(partial[-4:].cpu(), expected.bfloat16())
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["gathered", "packed"])
+def test_rows_of_several_blocks_are_summed_and_copied_whole(
+    packed: bool, dtype: torch.dtype, device: torch.device
+) -> None:
+    base = shipped(dtype, family())[-1][0]
+    tile = dataclasses.replace(base.gate_up, wide=packed, packed=packed, swapped=False, persistent=0, short=0)
+    launch = dataclasses.replace(base, sum=Lanes(32, base.sum.options), gate_up=tile, tail=0, skewed=None)
+    for ids in (spread(9, 4), some_skipped(-1, 8)):
+        check_exact(8, ids, dtype, device, launch, hidden=112, intermediate=48)
+
+
+@pytest.mark.parametrize("scoring", ["softmax", "sigmoid"])
+@pytest.mark.parametrize(
+    ("experts", "groups", "kept", "top_k"), [(60, 6, 3, 6), (20, 5, 2, 3), (27, 3, 1, 5), (96, 12, 5, 7)]
+)
+def test_groups_of_any_number_and_size_are_ranked(
+    experts: int, groups: int, kept: int, top_k: int, scoring: str, device: torch.device
+) -> None:
+    logits = Stream(experts, "groups").permutation(experts).float() / 16
+    found = route(
+        logits, device, experts=experts, top_k=top_k, scoring=scoring, expert_groups=groups, groups_kept=kept
+    )
+    score = torch.sigmoid(logits.double()) if scoring == "sigmoid" else logits.double().softmax(0)
+    best = score.view(groups, -1).topk(2, dim=1).values.sum(1).topk(kept).indices
+    allowed = torch.isin(torch.arange(experts) // (experts // groups), best)
+    expected = torch.where(allowed, score, -1).topk(top_k).indices
+    assert found.topk_ids[0].tolist() == expected.tolist()
+    assert torch.allclose(found.topk_weights[0].double(), score[expected], rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize("top", [200.0, 3e4], ids=str)
+def test_softmax_of_large_logits_is_finite(top: float, device: torch.device) -> None:
+    logits = top - torch.arange(16).float()
+    found = route(logits, device, experts=16, top_k=4, scoring="softmax")
+    expected = logits.double().softmax(0)[:4]
+    assert torch.allclose(found.topk_weights[0].double(), expected, rtol=2e-6, atol=0)
+
+
+@pytest.mark.parametrize("hidden", [1, 31, 1024, 1025, 2500])
+def test_combine_takes_any_width(hidden: int, dtype: torch.dtype, device: torch.device) -> None:
+    launch = shipped(dtype, family())[0][0]
+    ids, weights = spread(3, 5), halves(3)
+    partial = Stream(hidden, "combine").integers((6, hidden), -4, 5)
+    made = combine(partial.to(dtype).to(device), ids.to(device), weights.to(device), 5, launch)
+    expected = (partial.view(3, 2, hidden).double() * weights[..., None]).sum(1)
+    assert torch.equal(made.cpu(), expected.to(dtype))
+
+
+def test_a_batch_of_another_size_uses_no_code_of_the_last_one(
+    dtype: torch.dtype, device: torch.device
+) -> None:
+    """What was compiled for one kind of arguments is found again for that kind only."""
+    for tokens in (3, 40, 3, 41, 40):
+        ids, weights = spread(tokens, 8), halves(tokens)
+        for hidden in (24, 32):
+            made = exact_experts(tokens, 8, dtype, hidden=hidden)
+            for _ in range(2):
+                assert torch.equal(run(made, ids, weights, device), plain(made, ids, weights))
+
+
+def stretched(tensor: torch.Tensor, dim: int, device: torch.device) -> torch.Tensor:
+    """The same values, the last of a dimension beyond 2**31 elements; what lies between is never touched."""
+    strides = list(tensor.contiguous().stride())
+    strides[dim] = -(-FAR // (tensor.shape[dim] - 1))
+    size = 1 + sum((n - 1) * stride for n, stride in zip(tensor.shape, strides, strict=True))
+    view = torch.empty(size, dtype=tensor.dtype, device=device).as_strided(tensor.shape, strides)
+    return view.copy_(tensor)
+
+
+def last_rows(slots: torch.Tensor, rows: int, device: torch.device) -> Schedule:
+    """A schedule of so many rows and one expert, which has but the last ones, of these slots."""
+    sorted_slots = torch.zeros(rows, dtype=torch.int32)
+    sorted_slots[-len(slots) :] = slots
+    first = rows - len(slots)
+    offsets, expert, row, counts = (
+        torch.tensor(values, dtype=torch.int32, device=device)
+        for values in ([first, rows], [0], [first], [1, 0, 0])
+    )
+    return Schedule(sorted_slots.to(device), offsets, expert, row, counts, rows, 1, 1)
