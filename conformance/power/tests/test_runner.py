@@ -1,0 +1,181 @@
+"""A run: the control passes, zeros are killed, outcomes are kept, exit codes tell."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conformance.power import commands, equivalents, runner, table
+from conformance.power.mutants import Mutant
+from conformance.power.pool import Job, run_all
+from conformance.power.scratch import Scratch
+from conformance.power.trial import Outcome
+
+CASE = "combine/mixtral/float32/degenerate"
+MUTANT = Mutant("some:mutant", "combine.py", "combine", "call", "is wrong", "-a\n+b", "", True, 1, 1)
+FAULT = Mutant("named:fault", "combine.py", "combine", "named", "is wrong", "-a\n+b", "", False, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Scratch:
+    return Scratch(runner.TREE, tmp_path_factory.mktemp("power"))
+
+
+@pytest.fixture(scope="module")
+def suite(scratch: Scratch) -> runner.Suite:
+    return runner.run_control(scratch.pristine, 1, print, [CASE], [])
+
+
+@pytest.fixture
+def chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Mutant]]:
+    """A command that knows two mutants and runs neither."""
+    mutants = [MUTANT, FAULT]
+    monkeypatch.setattr("conformance.power.mutants.all_mutants", lambda package: mutants)
+    monkeypatch.setattr("conformance.power.equivalents.read", lambda: {})
+    monkeypatch.setattr(runner, "prepare", lambda: None)
+    monkeypatch.setattr("conformance.power.scratch.Scratch", lambda tree, folder: None)
+    return mutants
+
+
+def test_the_unmutated_layer_passes_and_one_that_writes_zeros_is_killed(
+    scratch: Scratch, suite: runner.Suite
+) -> None:
+    zeros = runner.control_mutant(scratch.pristine)
+    [(mutant, outcome)] = runner.run_mutants(scratch, suite, [zeros], 1)
+    assert (mutant.id, outcome.killed, outcome.how) == ("control:zeros", True, "wrong result")
+    assert outcome.by.startswith(CASE)
+
+
+def test_a_mutant_that_changes_nothing_survives(scratch: Scratch, suite: runner.Suite) -> None:
+    zeros = runner.control_mutant(scratch.pristine)
+    text = (scratch.pristine / "tritonmoe" / "combine.py").read_text()
+    same = Mutant(**{**vars(zeros), "id": "same", "text": text})
+    [(_, outcome)] = runner.run_mutants(scratch, suite, [same], 1)
+    assert not outcome.killed, outcome
+    assert outcome.examples == len(suite.items)
+
+
+def test_an_example_that_does_not_execute_the_change_is_not_run(suite: runner.Suite) -> None:
+    elsewhere = Mutant(**{**vars(MUTANT), "file": "router.py", "kernel": False, "first": 1, "last": 999})
+    assert suite.of(elsewhere) == ([], [])
+
+
+def test_the_control_refuses_a_tree_that_fails(scratch: Scratch) -> None:
+    zeros = runner.control_mutant(scratch.pristine)
+    folder = scratch.with_file("zeros", zeros.file, zeros.text)
+    with pytest.raises(runner.CannotRun, match=r"the unmutated tree fails: combine/mixtral.*got 0\.0"):
+        runner.run_control(folder, 1, print, [CASE], [])
+
+
+def test_a_tree_that_cannot_be_imported_is_killed(scratch: Scratch, suite: runner.Suite) -> None:
+    zeros = runner.control_mutant(scratch.pristine)
+    broken = Mutant(**{**vars(zeros), "id": "broken", "text": "raise RuntimeError('broken')\n"})
+    [(_, outcome)] = runner.run_mutants(scratch, suite, [broken], 1)
+    assert (outcome.killed, outcome.by, outcome.how) == (True, "import", "exception")
+
+
+def test_jobs_come_back_with_their_values_or_with_why_they_died() -> None:
+    def die() -> None:
+        raise SystemExit(3)
+
+    jobs = [Job("one", lambda: 1, 10.0), Job("two", die, 10.0)]
+    done = {each.name: each for each in run_all(jobs, 2)}
+    assert done["one"].value == 1
+    assert "SystemExit: 3" in done["two"].died
+
+
+def test_outcomes_are_taken_from_the_state_file_while_the_sources_are_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "state.jsonl"
+    outcome = Outcome(True, "a case", "wrong result")
+    runner.State(path, "these sources").add(MUTANT, outcome)
+    assert runner.State(path, "these sources").get(MUTANT) == outcome
+    assert runner.State(path, "others").get(MUTANT) is None
+    assert runner.State(path, "these sources").get(Mutant(**{**vars(MUTANT), "text": "other"})) is None
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "listed", "code"),
+    [
+        ([True, True], {}, 0),
+        ([False, True], {}, 1),
+        ([False, True], {MUTANT.id: "changes nothing"}, 0),
+        ([True, True], {MUTANT.id: "changes nothing"}, 1),
+        ([True, True], {"no:such:mutant": "was there once"}, 1),
+    ],
+    ids=["all killed", "a survivor", "an equivalent one", "a wrong entry", "an entry of nothing"],
+)
+def test_the_exit_code_tells(
+    outcomes: list[bool],
+    listed: dict[str, str],
+    code: int,
+    chosen: list[Mutant],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("conformance.power.equivalents.read", lambda: listed)
+    state = tmp_path / "state.jsonl"
+    kept = runner.State(state, runner.digest())
+    for mutant, killed in zip(chosen, outcomes, strict=True):
+        kept.add(mutant, Outcome(killed, "a case" if killed else ""))
+    written = tmp_path / "power.json"
+    assert run("--all", "--resume", str(state), "--json", str(written)) == code
+    printed = capsys.readouterr().out
+    if not all(outcomes) and not listed:
+        assert f"tritonmoe power --only {MUTANT.id}" in printed
+        assert MUTANT.diff in printed
+    assert [row["id"] for row in json.loads(written.read_text())["mutants"]] == [MUTANT.id, FAULT.id]
+
+
+def test_what_cannot_run_exits_with_two(
+    chosen: list[Mutant], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object) -> None:
+        raise runner.CannotRun("the unmutated tree fails: for a reason")
+
+    monkeypatch.setattr(commands, "_run", fails)
+    assert run("--named-only") == 2
+    assert "for a reason" in capsys.readouterr().err
+    assert run("--only", "no:such:mutant") == 2
+    assert "no:such:mutant: no such mutant" in capsys.readouterr().err
+
+
+def test_a_seed_gives_the_same_sample_again(chosen: list[Mutant], tmp_path: Path) -> None:
+    arguments = parser().parse_args(["power", "--sample", "1", "--seed", "5"])
+    first, seed = commands._chosen(arguments, chosen)
+    assert (first, seed) == commands._chosen(arguments, chosen)
+    fresh = parser().parse_args(["power", "--sample", "1"])
+    assert commands._chosen(fresh, chosen)[1] != commands._chosen(fresh, chosen)[1]
+
+
+def test_the_summary_counts_before_and_after_equivalents() -> None:
+    other = Mutant(**{**vars(MUTANT), "id": "other"})
+    results = [
+        (MUTANT, Outcome(False)),
+        (other, Outcome(True, how="hang")),
+        (FAULT, Outcome(True, how="test")),
+    ]
+    counts = table.summary(results, {MUTANT.id: "changes nothing"})
+    assert counts["operators"]["kill_rate_before_equivalents"] == 0.5
+    assert counts["operators"]["kill_rate"] == 1.0
+    assert counts["named"]["kill_rate"] == 1.0
+
+
+def test_an_equivalent_needs_a_reason(tmp_path: Path) -> None:
+    path = tmp_path / "equivalents.json"
+    path.write_text('[{"id": "a", "why": " "}]')
+    with pytest.raises(ValueError, match="needs an id and why"):
+        equivalents.read(path)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser()
+    commands.register(made.add_subparsers())
+    return made
+
+
+def run(*arguments: str) -> int:
+    given = parser().parse_args(["power", *arguments])
+    return given.run(given)

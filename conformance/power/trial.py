@@ -1,0 +1,242 @@
+"""What happens inside a forked process: the suite's examples and tests on one folder, to the first fault."""
+
+import contextlib
+import io
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import scratch
+from .reach import Recorder, reuse
+
+SLOWEST = 20.0  # seconds that any example may take; and PATIENCE times what it took unmutated
+PATIENCE = 15.0
+
+
+@dataclass
+class Outcome:
+    """Of one mutant: `by` a case or a test, `how` it was seen, after `examples` examples and tests."""
+
+    killed: bool
+    by: str = ""
+    how: str = ""
+    message: str = ""
+    examples: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Item:
+    """An example of a case (number -1: a test, by its node id), and what it took and counted unmutated."""
+
+    case: str
+    number: int
+    seconds: float
+    tallies: dict[str, dict[str, float]] = field(default_factory=dict, hash=False, compare=False)
+
+
+class Hang(Exception):
+    """An example took far longer than on the unmutated tree."""
+
+
+def examine(folder: Path, items: Sequence[Item], untouched: Sequence[Item], known: dict[str, str]) -> Outcome:
+    """Runs the items in their order on the folder's tree.
+
+    untouched: examples of the same cases that are not run; their tallies join in judging a whole case.
+    known: as in `reach.reuse`.
+    """
+    started = time.monotonic()
+    scratch.private_cache(folder)
+    reuse(known)
+    outcome = Outcome(False)
+    try:
+        scratch.enter(folder)
+        run = Run(untouched, items, outcome)
+        for are_tests, several in groupby(items, key=lambda item: item.number < 0):
+            if are_tests:
+                _tests(folder, list(several), outcome)
+            else:
+                run.examples(list(several))
+            if outcome.killed:
+                break
+    except BaseException as error:  # outside of an example: the tree cannot even be imported
+        outcome.killed, outcome.by = True, outcome.by or "import"
+        outcome.how, outcome.message = how(error), _short(error)
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def control(folder: Path, store: Path, cases: Sequence[str], tests: Sequence[str]) -> dict[str, Any]:
+    """Examples and test files on the unmutated tree: what each reached, and faults, which must be none."""
+    scratch.enter(folder)
+    from conformance import corpus
+    from conformance.harness import run_case
+    from conformance.matrix import case_of
+
+    recorder = Recorder(folder / "tritonmoe", store)
+    found: dict[str, Any] = {"items": [], "faults": []}
+    for name in cases:
+        case = case_of(name)
+        for number, example in enumerate(corpus.examples_of(case, "smoke")):
+            _forget()
+            with recorder.watching() as reached:
+                started = time.monotonic()
+                record = run_case(case, [example], _device())
+            tallies = {each: asdict(tally) for each, tally in record._tallies.items()}
+            item = {"case": name, "number": number, "seconds": time.monotonic() - started, "tallies": tallies}
+            found["items"].append({**item, **reached.to_json()})
+            found["faults"] += [f"{name}, example {number}: {fault}" for fault in record.faults]
+    if tests:
+        watcher = _Watcher(recorder)
+        code = _pytest([str(folder / "conformance" / each) for each in tests], watcher)
+        found["items"] += watcher.items
+        found["faults"] += watcher.faults
+        if code not in (0, 1):
+            found["faults"].append(f"pytest ended with exit code {code}")
+    return found
+
+
+def how(error: BaseException) -> str:
+    """The kind of a kill, from what was raised."""
+    kinds = {"EmulationError": "emulator's report", "ProgramError": "emulator's report", "Hang": "hang"}
+    kinds |= {"CompilationError": "compile error", "PassManagerError": "compile error"}
+    for kind in type(error).__mro__:
+        if kind.__name__ in kinds:
+            return kinds[kind.__name__]
+    return "exception"
+
+
+class Run:
+    """The examples of one mutant: what is left of each case, for a case is judged whole after its last."""
+
+    def __init__(self, untouched: Sequence[Item], items: Sequence[Item], outcome: Outcome) -> None:
+        from conformance.judge import Tally
+
+        self.outcome, self.tally = outcome, Tally
+        self.left = Counter(item.case for item in items)
+        self.pooled: dict[str, dict[str, Tally]] = {}
+        for item in untouched:
+            self._pool(item.case, {name: Tally(**tally) for name, tally in item.tallies.items()})
+
+    def examples(self, items: Sequence[Item]) -> None:
+        """Runs them in their order, to the first fault."""
+        from conformance import corpus
+        from conformance.matrix import case_of
+
+        for item in items:
+            self.outcome.examples += 1
+            try:
+                faults = self._faults(item, corpus.examples_of(case_of(item.case), "smoke")[item.number])
+                kind, message = "wrong result", next(iter(faults), "")
+            except Exception as error:
+                faults, kind, message = [error], how(error), _short(error)
+            if faults:
+                by = f"{item.case} example {item.number}"
+                self.outcome.killed, self.outcome.by = True, by
+                self.outcome.how, self.outcome.message = kind, message
+                return
+
+    def _faults(self, item: Item, example: Any) -> list[str]:
+        from conformance.harness import launch_of, run_example
+        from conformance.matrix import case_of
+
+        case = case_of(item.case)
+        with _patience(item.seconds):
+            verdict, *_ = run_example(case, example, launch_of(case, example), _device())
+        self._pool(item.case, verdict.judgement.tallies)
+        self.left[item.case] -= 1
+        if verdict.judgement.faults or self.left[item.case]:
+            return verdict.judgement.faults
+        tallies = self.pooled.get(item.case, {}).items()
+        return [fault for name, tally in tallies for fault in tally.faults(f"{name}, all examples")]
+
+    def _pool(self, case: str, tallies: dict[str, Any]) -> None:
+        for name, tally in tallies.items():
+            self.pooled.setdefault(case, {}).setdefault(name, self.tally()).add(tally)
+
+
+def _tests(folder: Path, items: Sequence[Item], outcome: Outcome) -> None:
+    watcher = _Watcher(None)
+    names = [str(folder / item.case) for item in items]
+    with _patience(sum(item.seconds for item in items)):
+        code = _pytest(["-x", *names], watcher)
+    outcome.examples += len(watcher.items)
+    if watcher.faults or code:
+        outcome.killed, outcome.how = True, "test"
+        outcome.by, _, outcome.message = (watcher.faults or [f"pytest: exit code {code}"])[0].partition(": ")
+
+
+class _Watcher:
+    """A pytest plugin: what each test took, whether it failed, and what it reached if there is a recorder."""
+
+    def __init__(self, recorder: Recorder | None) -> None:
+        self.recorder = recorder
+        self.items: list[dict[str, Any]] = []
+        self.faults: list[str] = []
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        started = time.monotonic()
+        if self.recorder:
+            _forget()
+        watching = self.recorder.watching() if self.recorder else contextlib.nullcontext()
+        with watching as reached:
+            yield
+        took = {"case": item.nodeid, "number": -1, "seconds": time.monotonic() - started, "tallies": {}}
+        self.items.append({**took, **(reached.to_json() if reached else {})})
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            self.faults.append(f"{report.nodeid}: {crash.message if crash else report.longreprtext}"[:400])
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.faults.append(f"{report.nodeid}: {report.longreprtext}"[-400:])
+
+
+def _forget() -> None:
+    """Launches that were found again would not be seen to be made: let each example make its own."""
+    from tritonmoe import launches
+
+    launches.shipped.cache_clear()
+
+
+def _pytest(arguments: Sequence[str], watcher: _Watcher) -> int:
+    options = ["-q", "-p", "no:cacheprovider", "--platform", "gfx942", "--profile", "smoke"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        return int(pytest.main([*options, *arguments], plugins=[watcher]))
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    limit = SLOWEST + PATIENCE * seconds
+
+    def give_up(*_: object) -> None:
+        raise Hang(f"not done after {limit:.0f} s; unmutated it takes {seconds:.1f} s")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _device() -> Any:
+    import torch
+
+    return torch.device("cpu")
+
+
+def _short(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else ''}"[:300]
