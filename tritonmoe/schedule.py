@@ -156,6 +156,8 @@ def few_kernel(
     expert = _expert(topk_ids, slot, slots, experts, stride_t, stride_k, TOP_K, EXPERTS_PAD)
     if tl.program_id(0) == 0:
         count = tl.histogram(expert, EXPERTS_PAD, mask=expert < EXPERTS_PAD)
+        # Triton 3.8 deduces for AMD that a histogram is nowhere above 0, unless it comes from floats.
+        count = count.to(tl.float32).to(tl.int32)
         row_end = tl.cumsum(count, axis=0)
         tiles = (offsets, tile_expert, tile_row, tile_count)
         _list_tiles(count, row_end, experts, tiles, 0, 1, EXPERTS_PAD, BLOCK_M, TAIL, SKEWED_M, SKEWED_TAIL)
@@ -296,10 +298,6 @@ def _list_tiles(
         tl.store(tile_count, tl.sum(tiles, axis=0))
         tl.store(tile_count + 1, busy_total)
         tl.store(tile_count + 2, skewed.to(tl.int32))
-    # No for loop: Triton 3.8 deduces from its bounds, for AMD, that nothing is ever stored.
-    tile = part
-    most = tl.max(tiles, axis=0)
-    while tile < most:
+    for tile in range(part, tl.max(tiles, axis=0), parts):
         tl.store(tile_expert + first_tile + tile, expert, mask=tile < tiles)
         tl.store(tile_row + first_tile + tile, row + tile * block_m, mask=tile < tiles)
-        tile += parts
