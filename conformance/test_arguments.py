@@ -9,8 +9,10 @@ import torch
 import triton
 
 import tritonmoe
-from tritonmoe import MoEConfig, SharedExperts
+from tritonmoe import MoEConfig, SharedExperts, layer
 from tritonmoe import arguments as checks
+from tritonmoe.dispatch import calls_of, kind_of
+from tritonmoe.launches import shipped
 
 TOKENS, EXPERTS, TOP_K, HIDDEN, INTERMEDIATE = 5, 4, 2, 16, 8
 
@@ -241,3 +243,17 @@ def test_too_many_slots_are_refused_without_allocating_them(arguments, device: t
     x = torch.ones(1, HIDDEN, device=device).expand(2**31, HIDDEN)
     with pytest.raises(ValueError, match="split the batch"):
         _call("route", {**arguments, "x": x})
+
+
+@pytest.mark.usefixtures("no_launch")
+def test_what_is_no_plain_tensor_is_checked_every_time_and_remembered_nowhere(arguments, monkeypatch) -> None:
+    checked = []
+    monkeypatch.setattr(layer, "check_experts", lambda *given: checked.append(given))
+    monkeypatch.setattr(layer, "kind_of", lambda *given: None)
+    for _ in range(2):
+        with pytest.raises(AssertionError, match="a kernel was launched"):
+            _call("experts", arguments)
+    assert len(checked) == 2
+    launch = shipped(torch.bfloat16, "default")[0][0]
+    assert kind_of("x") is None
+    assert calls_of(launch, None, ()) is not calls_of(launch, None, ())

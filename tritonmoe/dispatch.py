@@ -37,7 +37,7 @@ class Calls:
         interpreter compiles nothing, so there every launch is a first one.
         """
         known = self._known.get(name)
-        if known is not None and known[0] is kernel and not knobs.runtime.launch_enter_hook.calls:
+        if known is not None and known[0] is kernel and not _hooked():
             _, run, function, packed, rest = known
             stream = self._driver.get_current_stream(self._device)
             run(*grid, stream, function, packed, None, None, None, *arguments, *rest)
@@ -57,7 +57,9 @@ def calls(launch: Launch, *given: torch.Tensor | None, also: Hashable = None) ->
 
 
 def calls_of(launch: Launch, kind: Hashable, also: Hashable) -> Calls:
-    """The calls for tensors of one kind, as `kind_of` says it."""
+    """The calls for tensors of one kind, as `kind_of` says it; for no kind, nothing is remembered."""
+    if kind is None:
+        return Calls(*_where())
     found = launch.calls.get((kind, also))
     if found is None:
         if len(launch.calls) >= MOST:
@@ -81,6 +83,11 @@ def kind_of(*given: torch.Tensor | None) -> Hashable:
 def _kind(each: torch.Tensor) -> tuple[Hashable, ...]:
     aligned = each.data_ptr() % 16
     return each.shape, each.stride(), aligned, each.dtype, each.device, each.layout, each.requires_grad
+
+
+def _hooked() -> bool:
+    """Whether a profiler wants to be told of launches; Triton tells it on its own way only."""
+    return bool(knobs.runtime.launch_enter_hook.calls or knobs.runtime.launch_exit_hook.calls)
 
 
 def _where() -> tuple[Any, int]:

@@ -72,7 +72,8 @@ def fused_experts(
     kind = kind_of(*given)
     if kind not in _passed:
         check_experts(*given)
-        _remember(kind)
+        if kind is not None:
+            _remember(kind)
     _check_precision(precision)
     with _on_device_of(x):
         launch = launch or _select(x, topk_ids.shape[1], w_gate_up.shape[0])
