@@ -10,7 +10,17 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 from .dispatch import Calls, calls
 from .launches import Launch
 from .schedule import Schedule
-from .tiles import PER_BATCH, describable, launches_of, locate_tile, programs, rows_from, tile_total, turn_of
+from .tiles import (
+    PER_BATCH,
+    describable,
+    launches_of,
+    locate_tile,
+    programs,
+    rows_from,
+    tile_meta,
+    tile_total,
+    turn_of,
+)
 
 
 def down(
@@ -78,22 +88,8 @@ def _down(
 
     def meta() -> dict[str, Any]:
         return dict(
-            DENSE=plan is None,
-            WHEN=when,
             PRECISION=precision,
-            BLOCK_M=launch.block_m,
-            BLOCK_N=tile.block_n,
-            BLOCK_K=tile.block_k,
-            GROUP_M=tile.group_m,
-            SHORT=tile.short,
-            TAIL=tail,
-            SWAPPED=tile.swapped and not wide,
-            WIDE=wide,
-            PERSISTENT=bool(tile.persistent),
-            MIXED=tile.mixed and plan is not None,
-            FLATTEN=bool(tile.persistent) and not tile.short and not tail,
-            EVEN_K=intermediate % tile.block_k == 0,
-            **tile.options,
+            **tile_meta(tile, launch.block_m, tail, intermediate, when, wide, plan is None),
         )
 
     work = max_tiles * -(-hidden // tile.block_n)

@@ -11,7 +11,17 @@ from .dispatch import Calls, calls
 from .launches import Launch
 from .pack import pack
 from .schedule import Schedule
-from .tiles import PER_BATCH, describable, launches_of, locate_tile, programs, rows_from, tile_total, turn_of
+from .tiles import (
+    PER_BATCH,
+    describable,
+    launches_of,
+    locate_tile,
+    programs,
+    rows_from,
+    tile_meta,
+    tile_total,
+    turn_of,
+)
 
 
 def gate_up(
@@ -88,23 +98,9 @@ def _gate_up(
     def meta() -> dict[str, Any]:
         return dict(
             TOP_K=top_k,
-            DENSE=plan is None,
-            WHEN=when,
             IN_ORDER=in_order,
             PRECISION=precision,
-            BLOCK_M=launch.block_m,
-            BLOCK_N=tile.block_n,
-            BLOCK_K=tile.block_k,
-            GROUP_M=tile.group_m,
-            SHORT=tile.short,
-            TAIL=tail,
-            SWAPPED=tile.swapped and not wide,
-            WIDE=wide,
-            PERSISTENT=bool(tile.persistent),
-            MIXED=tile.mixed and plan is not None,
-            FLATTEN=bool(tile.persistent) and not tile.short and not tail,
-            EVEN_K=hidden % tile.block_k == 0,
-            **tile.options,
+            **tile_meta(tile, launch.block_m, tail, hidden, when, wide, plan is None),
         )
 
     work = max_tiles * -(-intermediate // tile.block_n)

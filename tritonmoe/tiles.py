@@ -27,6 +27,29 @@ def programs(tile: Tile, work: int) -> tuple[int, int, int]:
     return (min(work, tile.persistent * multiprocessors()) if tile.persistent else work, 1, 1)
 
 
+def tile_meta(
+    tile: Tile, block_m: int, tail: int, depth: int, when: int, wide: bool, dense: bool
+) -> dict[str, Any]:
+    """Meta-parameters and launch options that both products have; depth is the size that they sum over."""
+    return dict(
+        DENSE=dense,
+        WHEN=when,
+        BLOCK_M=block_m,
+        BLOCK_N=tile.block_n,
+        BLOCK_K=tile.block_k,
+        GROUP_M=tile.group_m,
+        SHORT=tile.short,
+        TAIL=tail,
+        SWAPPED=tile.swapped and not wide,
+        WIDE=wide,
+        PERSISTENT=bool(tile.persistent),
+        MIXED=tile.mixed and not dense,
+        FLATTEN=bool(tile.persistent) and not tile.short and not tail,
+        EVEN_K=depth % tile.block_k == 0,
+        **tile.options,
+    )
+
+
 def describable(*tensors: torch.Tensor) -> bool:
     """Whether tensor descriptors can read them: rows side by side, everything at multiples of 16 bytes."""
     return all(
