@@ -18,10 +18,13 @@ def test_case(
     only = request.config.getoption("--example")
     chosen = [Example.from_json(json.loads(only))] if only else corpus.examples_of(case, profile)
     record = run_case(case, chosen, device)
+    fresh = 0
     if profile == "soak" and not record.faults:
-        _soak(case, device, record, request.config.getoption("--soak-examples"))
+        fresh = _soak(case, device, record, request.config.getoption("--soak-examples"))
 
     properties = {CASE: case.id, **record.properties()}
+    if profile == "soak":
+        properties["soak.examples"] = str(fresh)
     smallest = record.failed
     if smallest and not only:
         smallest = search.smaller(case, smallest, lambda example: bool(_faults(case, example, device)))
@@ -38,12 +41,19 @@ def _faults(case: Case, example: Example, device: torch.device) -> list[str]:
     return run_example(case, example, launch_of(case, example), device)[0].judgement.faults
 
 
-def _soak(case: Case, device: torch.device, record: CaseRecord, number: int) -> None:
-    """Fresh examples after the frozen ones; one that fails joins the corpus."""
-    found = search.explore(case, number, lambda example: bool(_faults(case, example, device)))
-    if found:
+def _soak(case: Case, device: torch.device, record: CaseRecord, number: int) -> int:
+    """Fresh examples after the frozen ones, and how many were run; one that fails joins the corpus."""
+    run = 0
+
+    def fails(example: Example) -> bool:
+        nonlocal run
+        run += 1
+        return bool(_faults(case, example, device))
+
+    if found := search.explore(case, number, fails):
         corpus.remember(case, found)
         record.failed, record.faults = found, _faults(case, found, device)
+    return run
 
 
 def _explanation(
