@@ -1,8 +1,11 @@
 """What stands outside the matrix: routing at its edges, the ends of dtypes' ranges, flags, size."""
 
 import dataclasses
+import fcntl
 import itertools
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +26,18 @@ Experts = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 @pytest.fixture(params=DTYPES.values(), ids=DTYPES.keys())
 def dtype(request: pytest.FixtureRequest) -> torch.dtype:
     return request.param
+
+
+@pytest.fixture
+def gigabytes(device: torch.device) -> Iterator[None]:
+    """Processes that share a GPU take turns in what fills much of it, and give it back."""
+    if device.type == "cpu":  # where memory that is never touched costs nothing
+        yield
+        return
+    with (Path(tempfile.gettempdir()) / "tritonmoe-gigabytes").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
+        torch.cuda.empty_cache()
 
 
 # Routing
@@ -211,6 +226,7 @@ def test_subnormal_inputs_have_their_value_in_float16(where: str, device: torch.
 
 
 @pytest.mark.hardware
+@pytest.mark.usefixtures("gigabytes")
 @pytest.mark.parametrize("rank", [0, -1], ids=["lowest tiles", "highest tiles"])
 def test_tensors_of_more_than_2_31_elements(rank: int, device: torch.device) -> None:
     """x, w_gate_up, the activation and y, 26 GB in all; rows from all over are compared with float64."""

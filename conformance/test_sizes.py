@@ -9,6 +9,7 @@ import tritonmoe
 from conformance.philox import Stream
 from conformance.test_edges import check_exact, exact_experts, halves, plain, route, run, some_skipped, spread
 from conformance.test_edges import dtype as dtype
+from conformance.test_edges import gigabytes as gigabytes
 from tritonmoe.combine import combine
 from tritonmoe.down import down
 from tritonmoe.gate_up import gate_up
@@ -19,6 +20,7 @@ FAR = 2**31 + 2**10  # elements
 TENSORS = ("x", "w_gate_up", "w_down", "ids", "weights")
 
 
+@pytest.mark.usefixtures("gigabytes")
 @pytest.mark.parametrize("dim", [0, 1])
 @pytest.mark.parametrize("which", TENSORS)
 def test_any_tensor_may_stretch_beyond_2_31_elements(which: str, dim: int, device: torch.device) -> None:
@@ -32,6 +34,7 @@ def test_any_tensor_may_stretch_beyond_2_31_elements(which: str, dim: int, devic
     assert torch.equal(tritonmoe.fused_experts(*placed).cpu(), expected)
 
 
+@pytest.mark.usefixtures("gigabytes")
 @pytest.mark.parametrize("which", ["x", "router_weight"])
 def test_the_router_reads_beyond_2_31_elements(which: str, device: torch.device) -> None:
     config = tritonmoe.MoEConfig(experts=8, top_k=2, hidden=24, intermediate=16)
@@ -48,6 +51,7 @@ def test_the_router_reads_beyond_2_31_elements(which: str, device: torch.device)
         assert torch.equal(found, expected)
 
 
+@pytest.mark.usefixtures("gigabytes")
 def test_rows_of_the_schedule_may_lie_beyond_2_31_elements(device: torch.device) -> None:
     """The last rows of an activation and of a partial output that are both larger than that."""
     launch = shipped(torch.bfloat16, family())[0][0]
