@@ -139,6 +139,20 @@ def test_the_judgement_sees(fault: str) -> None:
         assert (judgement.faults == []) == accepted, judgement.faults
 
 
+@pytest.mark.parametrize(("follows", "accepted"), [(1.0, True), (-1.0, False)], ids=["as", "against"])
+def test_errors_may_lean_where_the_same_roundings_do_in_the_simulated_kernel(
+    follows: float, accepted: bool
+) -> None:
+    """A row that one rounded activation rules: all its errors have that rounding's sign."""
+    value = Stream(3, "v").normal((4, 64)).double().half().double()
+    lean = 3 * 2.0**-11 * value
+    expected = Quantity(value, 4 * lean.abs(), lean.abs() / 2, value + lean)
+    judgement = Judgement()
+    judgement.real("y", (value + follows * lean).half(), expected, torch.float16)
+    assert (judgement.faults == []) == accepted, judgement.faults
+    assert accepted or "unbalanced" in judgement.faults[0]
+
+
 def _truncated(y: torch.Tensor) -> torch.Tensor:
     """As a store makes it that drops bits: half of the values end one unit nearer to zero."""
     nearer = torch.nextafter(y.float(), torch.zeros(())).bfloat16()
