@@ -60,6 +60,8 @@ def power(arguments: argparse.Namespace) -> int:
 
     started = time.monotonic()
     runner.prepare()
+    from conformance.environment import source_digest
+
     from . import equivalents, table
     from .mutants import all_mutants
     from .scratch import Scratch
@@ -71,8 +73,8 @@ def power(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"tritonmoe power: {error}", file=sys.stderr)
         return 2
-    key = runner.digest()
-    state = runner.State(arguments.resume, key)
+    sources = runner.Sources.of()
+    state = runner.State(arguments.resume, sources)
     with runner.scratch_folder() as folder:
         try:
             scratch = Scratch(runner.TREE, Path(folder))
@@ -90,7 +92,8 @@ def power(arguments: argparse.Namespace) -> int:
     print("", table.totals(results, listed), *wrong, sep="\n")
     if arguments.json:
         run = {
-            "digest": key,
+            "digest": sources.whole,
+            "source.digest": source_digest(),
             "seed": seed,
             "seconds": round(time.monotonic() - started),
             "platform": "gfx942",

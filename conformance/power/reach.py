@@ -122,18 +122,26 @@ class Recorder:
         HIPBackend.make_ttgir = staticmethod(lowering)
 
 
-def reuse(known: dict[str, str]) -> None:
+@dataclass
+class Compiled:
+    """Whether any kernel was compiled whose code is not a known one's."""
+
+    changed: bool = False
+
+
+def reuse(known: dict[str, str]) -> Compiled:
     """A kernel whose code, before any optimization, is that of a known one is not compiled again.
 
     known: hashes of kernels in the cache by the digest of their code.
     """
+    found = Compiled()
     compiled, lower = triton.compiler.compile, HIPBackend.make_ttgir
 
     def compiling(src: Any, **options: Any) -> CompiledKernel:
         try:
             return compiled(src, **options)
-        except _Known as found:
-            key = known[found.digest]
+        except _Known as same:
+            key = known[same.digest]
             group = get_cache_manager(key).get_group(f"{src.name[:150]}.json")
             return CompiledKernel(src, group, key)
 
@@ -141,10 +149,12 @@ def reuse(known: dict[str, str]) -> None:
         digest = _digest(module, options)
         if digest in known:
             raise _Known(digest)
+        found.changed = True
         return lower(module, metadata, options)
 
     triton.compiler.compile = compiling
     HIPBackend.make_ttgir = staticmethod(lowering)
+    return found
 
 
 def kernel_record(store: Path, key: str) -> tuple[str, set[Place]]:

@@ -92,15 +92,39 @@ def tests_of_suite() -> list[str]:
     return [name for name in CERTIFYING if name not in ("test_matrix.py", "test_controls.py")]
 
 
-def digest(tree: Path = TREE) -> str:
-    """SHA-256 over the layer and the suite; a state file's outcomes hold for one of these."""
-    sha = hashlib.sha256()
-    for package in ("tritonmoe", "conformance"):
-        for path in sorted((tree / package).rglob("*")):
-            name = path.relative_to(tree).as_posix()
-            if path.suffix in (".py", ".json") and "/power/" not in name:
-                sha.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return sha.hexdigest()
+@dataclass(frozen=True)
+class Sources:
+    """SHA-256 over the layer and the suite (`whole`), and over them without the tests beside the matrix
+    (`core`): an outcome holds for one of these.
+    """
+
+    whole: str
+    core: str
+    tree: Path = TREE
+
+    @classmethod
+    def of(cls, tree: Path = TREE) -> "Sources":
+        whole, core = hashlib.sha256(), hashlib.sha256()
+        for package in ("tritonmoe", "conformance"):
+            for path in sorted((tree / package).rglob("*")):
+                name = path.relative_to(tree).as_posix()
+                if path.suffix in (".py", ".json") and "/power/" not in name:
+                    line = f"{name}\0{_sha(path)}\n".encode()
+                    whole.update(line)
+                    if not path.name.startswith("test_"):
+                        core.update(line)
+        return cls(whole.hexdigest(), core.hexdigest(), tree)
+
+    def seen(self, outcome: Outcome) -> str:
+        """What it hangs on beside the core: all tests if nothing saw the mutant, else the file of the one."""
+        if not outcome.killed:
+            return self.whole
+        path = self.tree / outcome.by.partition("::")[0]
+        return _sha(path) if "::" in outcome.by and path.is_file() else ""
+
+
+def _sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def prepare() -> None:
@@ -204,8 +228,8 @@ def run_mutants(
             limit = 300.0 + 15 * sum(item.seconds for item in items)
             yield Job(
                 mutant.id,
-                lambda folder=folder, items=items, others=others: asdict(
-                    examine(folder, items, others, suite.known)
+                lambda folder=folder, items=items, others=others, kernel=mutant.kernel: asdict(
+                    examine(folder, items, others, suite.known, kernel)
                 ),
                 limit,
             )
@@ -220,27 +244,34 @@ def run_mutants(
 
 
 class State:
-    """Outcomes as JSON lines: a run that was cut off goes on where it stood, with the same sources only."""
+    """Outcomes as JSON lines: a run that was cut off goes on where it stood, with the same sources only.
 
-    def __init__(self, path: Path | None, key: str) -> None:
-        self.path, self.key = path, key
-        self._outcomes: dict[str, Outcome] = {}
+    A kill holds on when tests are added, while the layer, the cases and the test that saw it are the same.
+    """
+
+    def __init__(self, path: Path | None, sources: Sources) -> None:
+        self.path, self.sources = path, sources
+        self._rows: dict[str, dict[str, Any]] = {}
         if path is not None and path.exists():
             for row in map(json.loads, path.read_text().splitlines()):
-                self._outcomes[row["digest"]] = Outcome(**row["outcome"])
+                self._rows[row["digest"]] = row
 
     def get(self, mutant: Mutant) -> Outcome | None:
-        return self._outcomes.get(self._digest(mutant))
+        row = self._rows.get(self._digest(mutant))
+        if row is None:
+            return None
+        outcome = Outcome(**row["outcome"])
+        return outcome if row["seen"] == self.sources.seen(outcome) else None
 
     def add(self, mutant: Mutant, outcome: Outcome) -> None:
-        self._outcomes[self._digest(mutant)] = outcome
+        row = {"digest": self._digest(mutant), "seen": self.sources.seen(outcome), "id": mutant.id}
+        self._rows[row["digest"]] = row | {"outcome": asdict(outcome)}
         if self.path is not None:
-            row = {"digest": self._digest(mutant), "id": mutant.id, "outcome": asdict(outcome)}
             with self.path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+                file.write(json.dumps(self._rows[row["digest"]]) + "\n")
 
     def _digest(self, mutant: Mutant) -> str:
-        return hashlib.sha256(f"{self.key}\n{mutant.id}\n{mutant.text}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.sources.core}\n{mutant.id}\n{mutant.text}".encode()).hexdigest()
 
 
 class Progress:

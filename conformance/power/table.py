@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .mutants import Mutant
-from .trial import Outcome
+from .trial import SAME, Outcome
 
 Results = Sequence[tuple[Mutant, Outcome]]
 
@@ -16,13 +16,22 @@ Results = Sequence[tuple[Mutant, Outcome]]
 def survivors(results: Results, listed: Mapping[str, str]) -> list[tuple[Mutant, Outcome]]:
     """Mutants that nothing saw and that are not listed as equivalent."""
     return [
-        (mutant, outcome) for mutant, outcome in results if not outcome.killed and mutant.id not in listed
+        (mutant, outcome)
+        for mutant, outcome in mutated(results)
+        if not outcome.killed and mutant.id not in listed
     ]
+
+
+def mutated(results: Results) -> list[tuple[Mutant, Outcome]]:
+    """Without those of which Triton makes the unmutated code: they are no mutants, whatever their text."""
+    return [(mutant, outcome) for mutant, outcome in results if outcome.how != SAME]
 
 
 def summary(results: Results, listed: Mapping[str, str]) -> dict[str, Any]:
     """Counts and kill rates, of operators' mutants and of named faults; a rate of nothing is None."""
     made: dict[str, Any] = {}
+    same, results = len(results), mutated(results)
+    same -= len(results)
     for kind in ("operators", "named"):
         mine = [(m, o) for m, o in results if (m.operator == "named") == (kind == "named")]
         killed = sum(outcome.killed for _, outcome in mine)
@@ -35,6 +44,7 @@ def summary(results: Results, listed: Mapping[str, str]) -> dict[str, Any]:
             "kill_rate_before_equivalents": killed / len(mine) if mine else None,
             "kill_rate": killed / (len(mine) - equivalent) if len(mine) > equivalent else None,
         }
+    made["same_code"] = same
     made["how"] = dict(Counter(outcome.how for _, outcome in results if outcome.killed).most_common())
     made["by_operator"] = _by(results, lambda mutant: mutant.operator)
     made["by_file"] = _by(results, lambda mutant: mutant.file)
@@ -65,13 +75,19 @@ def text(results: Results, listed: Mapping[str, str]) -> str:
     """A line a mutant: outcome, who saw it after how much, where it is, what is wrong."""
     lines = [f"{'outcome':10} {'seen by':58} {'after':>5} {'s':>6}  mutant"]
     for mutant, outcome in results:
-        word = "killed" if outcome.killed else "equivalent" if mutant.id in listed else "SURVIVED"
+        word = _word(mutant, outcome, listed)
         seen = f"{outcome.by or '-'}, {outcome.how}" if outcome.killed else "-"
         lines.append(
             f"{word:10} {seen[-58:]:58} {outcome.examples:5} {outcome.seconds:6.1f}  {mutant.id} "
             f"({mutant.where}): {mutant.description}"
         )
     return "\n".join(lines)
+
+
+def _word(mutant: Mutant, outcome: Outcome, listed: Mapping[str, str]) -> str:
+    if outcome.killed or outcome.how == SAME:
+        return "killed" if outcome.killed else SAME
+    return "equivalent" if mutant.id in listed else "SURVIVED"
 
 
 def totals(results: Results, listed: Mapping[str, str]) -> str:
@@ -85,6 +101,8 @@ def totals(results: Results, listed: Mapping[str, str]) -> str:
                 f"{counts['survived']} survived; kill rate {_percent(counts['kill_rate'])}"
             )
     ways = ", ".join(f"{how} {number}" for how, number in made["how"].items())
+    if made["same_code"]:
+        lines.append(f"not counted: {made['same_code']} of which Triton makes the same code")
     return "\n".join([*lines, f"seen as: {ways or 'nothing'}"])
 
 

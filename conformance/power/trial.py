@@ -5,7 +5,7 @@ import io
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
@@ -19,6 +19,7 @@ from .reach import Recorder, reuse
 
 SLOWEST = 20.0  # seconds that any example may take; and PATIENCE times what it took unmutated
 PATIENCE = 15.0
+SAME = "same code"  # how a mutant ended that Triton makes the unmutated code of
 
 
 @dataclass
@@ -47,15 +48,21 @@ class Hang(Exception):
     """An example took far longer than on the unmutated tree."""
 
 
-def examine(folder: Path, items: Sequence[Item], untouched: Sequence[Item], known: dict[str, str]) -> Outcome:
+def examine(
+    folder: Path,
+    items: Sequence[Item],
+    untouched: Sequence[Item],
+    known: dict[str, str],
+    kernel: bool = False,
+) -> Outcome:
     """Runs the items in their order on the folder's tree.
 
     untouched: examples of the same cases that are not run; their tallies join in judging a whole case.
-    known: as in `reach.reuse`.
+    known: as in `reach.reuse`. kernel: whether only Triton compiles what is changed.
     """
     started = time.monotonic()
     scratch.private_cache(folder)
-    reuse(known)
+    compiled = reuse(known)
     outcome = Outcome(False)
     try:
         scratch.enter(folder)
@@ -70,6 +77,8 @@ def examine(folder: Path, items: Sequence[Item], untouched: Sequence[Item], know
     except BaseException as error:  # outside of an example: the tree cannot even be imported
         outcome.killed, outcome.by = True, outcome.by or "import"
         outcome.how, outcome.message = how(error), _short(error)
+    if kernel and not outcome.killed and not compiled.changed:
+        outcome.how = SAME
     outcome.seconds = time.monotonic() - started
     return outcome
 
@@ -164,10 +173,8 @@ class Run:
 
 
 def _tests(folder: Path, items: Sequence[Item], outcome: Outcome) -> None:
-    watcher = _Watcher(None)
-    names = [str(folder / item.case) for item in items]
-    with _patience(sum(item.seconds for item in items)):
-        code = _pytest(["-x", *names], watcher)
+    watcher = _Watcher(None, {item.case: item.seconds for item in items})
+    code = _pytest(["-x", *(str(folder / item.case) for item in items)], watcher)
     outcome.examples += len(watcher.items)
     if watcher.faults or code:
         outcome.killed, outcome.how = True, "test"
@@ -175,10 +182,13 @@ def _tests(folder: Path, items: Sequence[Item], outcome: Outcome) -> None:
 
 
 class _Watcher:
-    """A pytest plugin: what each test took, whether it failed, and what it reached if there is a recorder."""
+    """A pytest plugin: what each test took, whether it failed, and what it reached if there is a recorder.
 
-    def __init__(self, recorder: Recorder | None) -> None:
-        self.recorder = recorder
+    took: what tests took unmutated, in seconds; those named there are ended when they take far longer.
+    """
+
+    def __init__(self, recorder: Recorder | None, took: Mapping[str, float] | None = None) -> None:
+        self.recorder, self.took = recorder, took or {}
         self.items: list[dict[str, Any]] = []
         self.faults: list[str] = []
 
@@ -201,6 +211,12 @@ class _Watcher:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.faults.append(f"{report.nodeid}: {report.longreprtext}"[-400:])
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> Iterator[None]:
+        took = self.took.get(pyfuncitem.nodeid)
+        with _patience(took) if took is not None else contextlib.nullcontext():
+            yield
 
 
 def _forget() -> None:

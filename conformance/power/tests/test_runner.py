@@ -11,7 +11,7 @@ from conformance.power import commands, equivalents, runner, table
 from conformance.power.mutants import Mutant
 from conformance.power.pool import Job, run_all
 from conformance.power.scratch import Scratch
-from conformance.power.trial import Outcome
+from conformance.power.trial import SAME, Outcome
 
 CASE = "combine/mixtral/float32/degenerate"
 MUTANT = Mutant("some:mutant", "combine.py", "combine", "call", "is wrong", "-a\n+b", "", True, 1, 1)
@@ -57,6 +57,24 @@ def test_a_mutant_that_changes_nothing_survives(scratch: Scratch, suite: runner.
     assert outcome.examples == len(suite.items)
 
 
+@pytest.mark.parametrize(
+    ("value", "how"), [("acc", SAME), ("acc.to(tl.float32)", SAME), ("acc * 1.02", "wrong result")]
+)
+def test_a_kernel_that_gives_the_unmutated_code_is_no_mutant(
+    value: str, how: str, scratch: Scratch, suite: runner.Suite
+) -> None:
+    """Triton converts what is stored in any case."""
+    text = (scratch.pristine / "tritonmoe" / "combine.py").read_text()
+    stored = "acc.to(y.dtype.element_ty)"
+    assert text.count(stored) == 1
+    line = text[: text.index(stored)].count("\n") + 1
+    zeros = runner.control_mutant(scratch.pristine)
+    changed = {"id": value, "text": text.replace(stored, value), "kernel": True, "first": line, "last": line}
+    changed |= {"start": (line, 0), "end": (line + 1, 0)}
+    [(_, outcome)] = runner.run_mutants(scratch, suite, [Mutant(**{**vars(zeros), **changed})], 1)
+    assert outcome.how == how, outcome
+
+
 def test_an_example_that_does_not_execute_the_change_is_not_run(suite: runner.Suite) -> None:
     elsewhere = Mutant(**{**vars(MUTANT), "file": "router.py", "kernel": False, "first": 1, "last": 999})
     assert suite.of(elsewhere) == ([], [])
@@ -86,13 +104,34 @@ def test_jobs_come_back_with_their_values_or_with_why_they_died() -> None:
     assert "SystemExit: 3" in done["two"].died
 
 
-def test_outcomes_are_taken_from_the_state_file_while_the_sources_are_the_same(tmp_path: Path) -> None:
-    path = tmp_path / "state.jsonl"
-    outcome = Outcome(True, "a case", "wrong result")
-    runner.State(path, "these sources").add(MUTANT, outcome)
-    assert runner.State(path, "these sources").get(MUTANT) == outcome
-    assert runner.State(path, "others").get(MUTANT) is None
-    assert runner.State(path, "these sources").get(Mutant(**{**vars(MUTANT), "text": "other"})) is None
+SEEN_BY = "conformance/test_dispatch.py::test_inputs_of_one_kind_share_their_calls"
+RESUMED = [  # outcome, what changed since, whether it is taken from the file
+    (Outcome(True, "a case", "wrong result"), (), True),
+    (Outcome(True, "a case", "wrong result"), ("core",), False),
+    (Outcome(True, "a case", "wrong result"), ("another test",), True),
+    (Outcome(True, SEEN_BY, "test"), ("another test",), True),
+    (Outcome(True, SEEN_BY, "test"), ("its test",), False),
+    (Outcome(False), (), True),
+    (Outcome(False), ("another test",), False),
+]
+
+
+@pytest.mark.parametrize(("outcome", "changed", "taken"), RESUMED)
+def test_an_outcome_is_taken_from_the_state_file_while_what_it_hangs_on_is_the_same(
+    outcome: Outcome, changed: tuple[str, ...], taken: bool, tmp_path: Path
+) -> None:
+    files = {"core": "tritonmoe/layer.py", "another test": "conformance/test_nan.py"}
+    files["its test"] = SEEN_BY.partition("::")[0]
+    for name in files.values():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x = 1\n")
+    state = tmp_path / "state.jsonl"
+    runner.State(state, runner.Sources.of(tmp_path)).add(MUTANT, outcome)
+    for each in changed:
+        (tmp_path / files[each]).write_text("x = 2\n")
+    later = runner.State(state, runner.Sources.of(tmp_path))
+    assert later.get(MUTANT) == (outcome if taken else None)
+    assert later.get(Mutant(**{**vars(MUTANT), "text": "other"})) is None
 
 
 @pytest.mark.parametrize(
@@ -117,7 +156,7 @@ def test_the_exit_code_tells(
 ) -> None:
     monkeypatch.setattr("conformance.power.equivalents.read", lambda: listed)
     state = tmp_path / "state.jsonl"
-    kept = runner.State(state, runner.digest())
+    kept = runner.State(state, runner.Sources.of())
     for mutant, killed in zip(chosen, outcomes, strict=True):
         kept.add(mutant, Outcome(killed, "a case" if killed else ""))
     written = tmp_path / "power.json"

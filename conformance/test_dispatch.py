@@ -1,0 +1,74 @@
+"""What was launched once is launched again without Triton's look at it, for inputs of its kind alone."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from tritonmoe import dispatch
+from tritonmoe.launches import Launch, family, shipped
+
+
+@pytest.fixture
+def launch() -> Launch:
+    """A configuration that has launched nothing yet."""
+    return dataclasses.replace(shipped(torch.float32, family())[0][0])
+
+
+def test_inputs_of_one_kind_share_their_calls(launch: Launch) -> None:
+    first, second = torch.zeros(3, 4), torch.ones(3, 4)
+    assert dispatch.calls(launch, first, None) is dispatch.calls(launch, second, None)
+
+
+ANOTHER_KIND = {
+    "shape": torch.zeros(4, 4),
+    "strides": torch.zeros(4, 3).T,
+    "alignment": torch.zeros(13)[1:].view(3, 4),
+    "dtype": torch.zeros(3, 4, dtype=torch.float16),
+    "gradients": torch.zeros(3, 4, requires_grad=True),
+    "absence": None,
+}
+
+
+@pytest.mark.parametrize("what", ANOTHER_KIND)
+def test_inputs_of_another_kind_have_calls_of_their_own(what: str, launch: Launch) -> None:
+    assert dispatch.calls(launch, torch.zeros(3, 4)) is not dispatch.calls(launch, ANOTHER_KIND[what])
+
+
+def test_calls_go_by_whether_gradients_are_kept_and_by_what_else_is_named(launch: Launch) -> None:
+    x = torch.zeros(3, 4)
+    with torch.no_grad():
+        without = dispatch.calls(launch, x)
+    with torch.enable_grad():
+        kept = dispatch.calls(launch, x)
+    assert without is not kept
+    assert dispatch.calls(launch, x, also=1) is not dispatch.calls(launch, x, also=2)
+
+
+def test_for_what_is_no_plain_tensor_nothing_is_remembered(launch: Launch) -> None:
+    assert dispatch.kind_of(torch.zeros(2).to_sparse()) is None
+    assert dispatch.calls_of(launch, None, None) is not dispatch.calls_of(launch, None, None)
+    assert not launch.calls
+
+
+def test_so_many_kinds_are_remembered_and_no_more(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "MOST", 3)
+    seen = [dispatch.calls_of(launch, kind, None) for kind in "abc"]
+    assert [dispatch.calls_of(launch, kind, None) for kind in "abc"] == seen
+    assert len(launch.calls) == 3
+    dispatch.calls_of(launch, "d", None)
+    assert list(launch.calls) == [("d", None)]
+
+
+def test_a_second_launch_of_a_name_takes_the_code_of_the_first(device: torch.device) -> None:
+    """Its parameters are not even asked for."""
+    from tritonmoe.combine import combine
+
+    launch = dataclasses.replace(shipped(torch.float32, family())[0][0])
+    partial, ids = torch.ones(4, 8, device=device), torch.zeros(2, 2, dtype=torch.int32, device=device)
+    weights = torch.ones(2, 2, device=device)
+    first = combine(partial, ids, weights, 1, launch)
+    [calls] = launch.calls.values()
+    known = calls._known["combine"]
+    assert torch.equal(combine(partial, ids, weights, 1, launch), first)
+    assert calls._known["combine"] is known or not known
