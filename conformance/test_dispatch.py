@@ -4,8 +4,10 @@ import dataclasses
 
 import pytest
 import torch
+from triton import knobs
 
 from tritonmoe import dispatch
+from tritonmoe.combine import combine
 from tritonmoe.launches import Launch, family, shipped
 
 
@@ -62,8 +64,6 @@ def test_so_many_kinds_are_remembered_and_no_more(launch: Launch, monkeypatch: p
 
 def test_a_second_launch_of_a_name_takes_the_code_of_the_first(device: torch.device) -> None:
     """Its parameters are not even asked for."""
-    from tritonmoe.combine import combine
-
     launch = dataclasses.replace(shipped(torch.float32, family())[0][0])
     partial, ids = torch.ones(4, 8, device=device), torch.zeros(2, 2, dtype=torch.int32, device=device)
     weights = torch.ones(2, 2, device=device)
@@ -72,3 +72,18 @@ def test_a_second_launch_of_a_name_takes_the_code_of_the_first(device: torch.dev
     known = calls._known["combine"]
     assert torch.equal(combine(partial, ids, weights, 1, launch), first)
     assert calls._known["combine"] is known or not known
+
+
+@pytest.mark.parametrize("name", ["launch_enter_hook", "launch_exit_hook"])
+def test_either_hook_of_a_profiler_is_told_of_every_launch(
+    name: str, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook, told = getattr(knobs.runtime, name), []
+    monkeypatch.setattr(hook, "calls", [])
+    launch = dataclasses.replace(shipped(torch.float32, family())[0][0])
+    inputs = torch.ones(4, 8, device=device), torch.zeros(2, 2, dtype=torch.int32, device=device)
+    weights = torch.ones(2, 2, device=device)
+    combine(*inputs, weights, 1, launch)
+    hook.add(lambda metadata: told.append(metadata))
+    combine(*inputs, weights, 1, launch)
+    assert len(told) == 1

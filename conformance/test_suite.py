@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import DistributionFinder
 from pathlib import Path
 
 import hypothesis
@@ -243,6 +244,17 @@ def test_the_source_digest_is_stable_and_hex() -> None:
 def test_an_unknown_platform_is_refused_by_name() -> None:
     with pytest.raises(platforms.PlatformError, match="'tpu' is unknown; expected auto or one of cuda, rocm"):
         platforms.activate("tpu")
+
+
+@pytest.mark.parametrize("package", ["triton_rocm", "pytorch_triton_rocm"])
+def test_triton_is_found_under_the_name_that_torch_for_rocm_gives_it(package: str, tmp_path: Path) -> None:
+    from conformance.platforms.rocm import _Renamed
+
+    (tmp_path / f"{package}-3.7.9.dist-info").mkdir()
+    (tmp_path / f"{package}-3.7.9.dist-info" / "METADATA").write_text(f"Name: {package}\nVersion: 3.7.9\n")
+    for name, versions in (("triton", ["3.7.9"]), ("torch", [])):
+        context = DistributionFinder.Context(name=name, path=[str(tmp_path)])
+        assert [each.version for each in _Renamed().find_distributions(context)] == versions
 
 
 def _suite(*options: str, source: Path | None = None) -> subprocess.CompletedProcess:

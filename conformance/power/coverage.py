@@ -12,6 +12,7 @@ from typing import Any
 import coverage
 import pytest
 
+from ..environment import source_digest
 from ..junit import CASE
 from .statements import Sources, Unexecuted
 
@@ -68,6 +69,7 @@ class Recorder:
         return {
             "platform": self.platform,
             "profile": self.profile,
+            "source.digest": source_digest(),
             "triton": version("triton"),
             "kernels": None if self.lines is None else kernels(self.lines.kernels),
             "configurations": configurations(self.configurations),
