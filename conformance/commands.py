@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).parent
+POWER = HERE.parent / "reports" / "evidence" / "power.json"  # on the pages, where a run is on record
 PACKAGES = ["torch", "triton", "numpy", "hypothesis", "pytest", "pytest-xdist", "junitparser", "transformers"]
 WORKERS = min(os.cpu_count() or 1, 12)
 # What speaks of the layer on this platform; the tests of the suite itself and of other GPUs' code stay out.
@@ -68,8 +69,9 @@ def certify(arguments: argparse.Namespace) -> int:
         print(f"tritonmoe certify: the suite did not run to its end (pytest exit {outcome})", file=sys.stderr)
         return 2
     # The XML file is all that passes from the suite to the reports, here too.
-    paged = subprocess.run([sys.executable, "-m", "reports", "page", str(report), "-o", str(page)]).returncode
-    if paged:
+    of_suite = ["--coverage", str(executed), *(["--power", str(POWER)] if POWER.exists() else [])]
+    reports = [sys.executable, "-m", "reports"]
+    if subprocess.run([*reports, "page", str(report), "-o", str(page), *of_suite]).returncode:
         return 2
     print(f"report: {report}\npage:   {page}\nexecuted: {executed}", flush=True)
     for fault in unexecuted(json.loads(executed.read_text())):
@@ -78,7 +80,7 @@ def certify(arguments: argparse.Namespace) -> int:
     if arguments.against:
         parity = arguments.output / "parity.html"
         sides = [str(arguments.against), str(report)]
-        command = [sys.executable, "-m", "reports", "parity", *sides, "--live", "--page", str(parity)]
+        command = [*reports, "parity", *sides, "--live", "--page", str(parity), *of_suite]
         outcome = max(outcome, subprocess.run(command).returncode)
         print(f"page:   {parity}")
     return outcome
