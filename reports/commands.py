@@ -1,20 +1,25 @@
 """The commands that need reports alone: `parity` and `page`."""
 
 import argparse
-import os
 import sys
-from pathlib import Path
+from typing import Any
 
-from . import machine, markdown, text
+from . import history_command, machine, markdown, text
+from .command_line import guarded, write
+from .executed import read_coverage
 from .model import ReportError
 from .parity import compare
+from .power import read_power
 from .reading import read
 from .single import assess
 from .verdict import Result
 from .waivers import Waiver, read_waivers
-from .wording import printable
 
-NAMES = ("parity", "page")
+NAMES = (
+    "parity",
+    "page",
+    *history_command.NAMES,
+)
 _PARITY_EPILOG = """\
 exit codes:
   0  PARITY      all 162 cases passed on both sides, and the outputs agree
@@ -24,6 +29,7 @@ exit codes:
 examples:
   tritonmoe parity cuda.xml rocm.xml
   tritonmoe parity cuda.xml gfx942.xml --page parity.html
+  tritonmoe parity cuda.xml gfx942.xml --page parity.html --power power.json --coverage gfx942-coverage.json
   tritonmoe parity cuda.xml rocm.xml --format json -o verdict.json
   tritonmoe parity cuda.xml rocm.xml --waivers waivers.toml
 """
@@ -33,6 +39,7 @@ Exits with 0 when the page is written, whatever the verdict on it; with 2 when t
 examples:
   tritonmoe page cuda.xml -o cuda.html
   tritonmoe page cuda.xml > cuda.html
+  tritonmoe page gfx942.xml --power power.json --coverage gfx942-coverage.json -o gfx942.html
 """
 
 
@@ -53,13 +60,17 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         "--live", action="store_true", help="say that LEFT is a record and RIGHT was made just now"
     )
     parity.add_argument("--waivers", metavar="FILE", help="a TOML file of known, owned, temporary failures")
-    parity.set_defaults(run=_guarded(_parity))
+    _of_the_suite(parity)
+    parity.set_defaults(run=guarded(_parity))
 
     page = _command(subparsers, "page", "one report as an HTML page", _PAGE_EPILOG)
     page.add_argument("report", metavar="REPORT", help="the JUnit XML file of one platform")
     page.add_argument("-o", "--output", metavar="FILE", help="write there (default: standard output)")
     page.add_argument("--waivers", metavar="FILE", help="a TOML file of known, owned, temporary failures")
-    page.set_defaults(run=_guarded(_page))
+    _of_the_suite(page)
+    page.set_defaults(run=guarded(_page))
+
+    history_command.register(subparsers)
 
 
 def _command(subparsers, name: str, summary: str, epilog: str) -> argparse.ArgumentParser:
@@ -72,62 +83,66 @@ def _command(subparsers, name: str, summary: str, epilog: str) -> argparse.Argum
     )
 
 
-def _guarded(run):
-    """Bad input is one line on standard error and exit code 2."""
-
-    def guarded(args: argparse.Namespace) -> int:
-        try:
-            return run(args)
-        except ReportError as error:
-            print(f"tritonmoe: {error}", file=sys.stderr)
-            return 2
-
-    return guarded
+def _of_the_suite(parser: argparse.ArgumentParser) -> None:
+    """Options for what the page says of the suite itself."""
+    parser.add_argument(
+        "--power", metavar="FILE", help="on the page: what `tritonmoe power --json FILE` wrote"
+    )
+    parser.add_argument(
+        "--coverage",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="on the page: a PLATFORM-coverage.json that certify wrote; may be repeated",
+    )
 
 
 def _parity(args: argparse.Namespace) -> int:
-    inputs = [path for path in (args.left, args.right, args.waivers) if path is not None]
+    suite = _suite(args)
+    if suite and args.page is None and args.format != "html":
+        raise ReportError("--power and --coverage are shown on the page: add --page FILE or --format html")
+    inputs = _inputs(args, args.left, args.right)
     result = compare(read(args.left), read(args.right), _waivers(args.waivers), live=args.live)
     if args.page is not None:
-        _write(args.page, _html(result), inputs)
+        write(args.page, _html(result, suite), inputs)
     colour = args.output is None and text.wants_colour(sys.stdout)
     made = {
         "text": lambda: text.render(result, colour),
         "json": lambda: machine.render(result),
         "markdown": lambda: markdown.render(result),
-        "html": lambda: _html(result),
+        "html": lambda: _html(result, suite),
     }[args.format]()
-    _write(args.output, made, inputs)
+    write(args.output, made, inputs)
     return result.exit_code
 
 
 def _page(args: argparse.Namespace) -> int:
-    inputs = [path for path in (args.report, args.waivers) if path is not None]
+    suite, inputs = _suite(args), _inputs(args, args.report)
     result = assess(read(args.report), _waivers(args.waivers))
-    _write(args.output, _html(result), inputs)
+    write(args.output, _html(result, suite), inputs)
     print(f"{result.verdict}: {result.headline}", file=sys.stderr)
     return 0
 
 
-def _html(result: Result) -> str:
+def _html(result: Result, suite: dict[str, Any]) -> str:
     from .page import render  # the one output that needs jinja2
 
-    return render(result)
+    return render(result, **suite)
+
+
+def _suite(args: argparse.Namespace) -> dict[str, Any]:
+    """What is known of the suite itself, as the page takes it; empty if nothing was given."""
+    made: dict[str, Any] = {}
+    if args.power is not None:
+        made["power"] = read_power(args.power)
+    if args.coverage:
+        made["coverage"] = [read_coverage(path) for path in args.coverage]
+    return made
+
+
+def _inputs(args: argparse.Namespace, *reports: str) -> list[str]:
+    return [path for path in (*reports, args.waivers, args.power, *args.coverage) if path is not None]
 
 
 def _waivers(path: str | None) -> tuple[Waiver, ...]:
     return () if path is None else read_waivers(path)
-
-
-def _write(path: str | None, content: str, inputs: list[str]) -> None:
-    """To the file, or to standard output. A file that was read is evidence and is never written over."""
-    if path is None:
-        sys.stdout.write(content)
-        return
-    try:
-        if any(os.path.exists(path) and os.path.samefile(path, each) for each in inputs):
-            raise ReportError(f"{printable(path)}: is one of the files just read; write to another")
-        Path(path).write_text(content, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ReportError(f"{printable(path)}: cannot be written ({printable(reason)})") from None

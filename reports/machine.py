@@ -54,7 +54,7 @@ def _row(row: Row) -> dict[str, Any]:
         "id": row.id,
         "outcome": row.outcome,
         "reasons": list(row.reasons),
-        "distance": _number(row.distance),
+        "distance": json_number(row.distance),
         "farthest_example": row.farthest_example,
         "integers_equal": row.integers_equal,
         "near_ties": row.near_ties,
@@ -71,10 +71,10 @@ def _case(case: Case | None) -> dict[str, Any] | None:
         "message": case.message,
         "examples": measured.examples if measured else None,
         "near_ties": measured.near_ties if measured else None,
-        "error_worst": _number(measured.error_worst) if measured else None,
+        "error_worst": json_number(measured.error_worst) if measured else None,
         "error_where": measured.error_where if measured else None,
-        "signs_z": _number(measured.signs_z) if measured else None,
-        "noise": _number(measured.noise) if measured else None,
+        "signs_z": json_number(measured.signs_z) if measured else None,
+        "noise": json_number(measured.noise) if measured else None,
         "failing_example": case.failing_example or None,
         "replay": case.replay or None,
     }
@@ -84,5 +84,5 @@ def _waiver(waiver: Waiver) -> dict[str, Any]:
     return {**asdict(waiver), "expires": waiver.expires.isoformat()}
 
 
-def _number(value: float | None) -> float | str | None:
+def json_number(value: float | None) -> float | str | None:
     return value if value is None or math.isfinite(value) else str(value)

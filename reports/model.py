@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 PASSED, FAILED, ERROR, SKIPPED = "passed", "failed", "error", "skipped"
 
@@ -57,10 +58,9 @@ class Environment:
     commit: str
 
 
-@dataclass(frozen=True)
-class Sketch:
+class Sketch(NamedTuple):
     """One example's output projected on 8 seeded vectors of signs, and its bound projected alike; () for
-    integers.
+    integers. A report has thousands, and a tuple is the quickest to make.
     """
 
     values: tuple[float, ...]

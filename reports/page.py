@@ -1,56 +1,83 @@
-"""The verdict as one self-contained HTML page: nothing fetched, nothing run, every string escaped."""
+"""The verdict as one self-contained HTML page: what was proven, on what evidence, with what power."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cache
 from itertools import groupby
-from typing import Any
 
-import jinja2
-from markupsafe import Markup, escape
-
+from .document import document
+from .executed import Coverage
 from .matrix import DTYPES, MODELS, RANK, ROUTINGS, STAGES
-from .model import ERROR, FAILED, PASSED, SKIPPED, WORTH, Environment
-from .verdict import AGREES, DIVERGES, INCOMPLETE, WAIVED, CheckRow, Result, Row, total_examples
-from .wording import NOTHING, count, number, printable
+from .model import ERROR, FAILED, PASSED, SKIPPED, WORTH, Environment, Report
+from .page_cases import BANDS, View, amount_of, bit_equal, views, words
+from .parity import unlike
+from .power import SAME, Power, measured_on
+from .verdict import AGREES, DIVERGES, INCOMPLETE, WAIVED, CheckRow, Result, total_examples
+from .wording import count
 
-BANDS = (
-    ("b0", 0.0, "0"),
-    ("b1", 0.25, "to 0.25"),
-    ("b2", 0.5, "to 0.5"),
-    ("b3", 0.75, "to 0.75"),
-    ("b4", 1.0, "to 1"),
-)
-MAX_FINDINGS = 40
+MAX_REASONS = 6  # at the top; the rest below
 MAX_CHECKS = 500
+MAX_OPEN = 3  # cases that are wrong and stand open
+_SAME_OR_NOTHING = ("profile", "source digest", "corpus digest")
+MAX_LISTED = 200  # equivalent and named faults, statements
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A case in the grid: how it is coloured, its number, and a mark that needs no colour."""
+class Property:
+    """A line of the environments' table: a value a side, whether they differ, whether that bars a verdict."""
 
-    style: str
-    text: str
-    mark: str
-    spoken: str
+    name: str
+    each: tuple[str, ...]
+    differs: bool
+    bars: bool
+    code: bool
+
+    @property
+    def shared(self) -> bool:
+        return len(self.each) > 1 and len(set(self.each)) == 1
 
 
-def render(result: Result) -> str:
-    """The page for a verdict on two reports (`parity.compare`) or on one (`single.assess`)."""
-    findings = [row for row in result.rows if row.outcome != AGREES]
-    return _template().render(
+@dataclass(frozen=True)
+class Proven:
+    """The figure at the top: so many of 162 did what `words` say, and what the others did."""
+
+    cases: int
+    words: str
+    others: str
+
+
+def render(result: Result, power: Power | None = None, coverage: Sequence[Coverage] = ()) -> str:
+    """The page for a verdict on two reports (`parity.compare`) or on one (`single.assess`).
+
+    `power` and `coverage` are what is known of the suite itself; without them the page says that nothing is.
+    """
+    pair = len(result.reports) == 2
+    cases = views(result)
+    wrong = [view for view in cases if view.row.outcome != AGREES]
+    right = sorted((view for view in cases if view.row.outcome == AGREES), key=lambda view: RANK[view.id])
+    properties = _properties(result)
+    return document(
+        "page.html",
+        script=True,
         result=result,
-        pair=len(result.reports) == 2,
+        pair=pair,
         sides=list(zip(result.labels, result.reports, strict=True)),
         worth=WORTH,
+        proven=_proven(result),
+        basis=[*result.basis, *_last_bits(cases)],
+        max_reasons=MAX_REASONS,
         stages=STAGES,
         models=MODELS,
         dtypes=DTYPES,
         routings=ROUTINGS,
-        cells={row.id: _cell(row) for row in result.rows},
+        outcomes=_outcomes(result),
+        views={view.id: view for view in cases},
         bands=BANDS,
-        findings=findings[:MAX_FINDINGS],
-        findings_left_out=len(findings[MAX_FINDINGS:]),
-        environment=_environment(result),
+        wrong=wrong,
+        max_open=MAX_OPEN,
+        right=[(stage, list(found)) for stage, found in groupby(right, lambda view: view.parts[0])],
+        amount_right=len(right),
+        properties=properties,
+        differing=sum(each.differs for each in properties),
         checks=result.checks[:MAX_CHECKS],
         checks_left_out=len(result.checks[MAX_CHECKS:]),
         check_counts=_check_counts(result.checks),
@@ -58,72 +85,71 @@ def render(result: Result) -> str:
         profiles=" and ".join(sorted({report.environment.profile for report in result.reports})),
         passed=[sum(case.status == PASSED for case in report.cases.values()) for report in result.reports],
         examples=[count(total_examples(report), "example") for report in result.reports],
-        by_stage=[
-            (stage, list(rows))
-            for stage, rows in groupby(_in_order(result), lambda row: row.id.split("/")[0])
+        power=power,
+        power_on=measured_on(power.source_digest, result.reports) if power else "",
+        coverage=[
+            (each, measured_on(each.source_digest, result.reports), _foreign(each, result.reports))
+            for each in coverage
         ],
+        by_operator=power.by(lambda fault: fault.operator) if power else (),
+        by_file=power.by(lambda fault: fault.file) if power else (),
+        same=SAME,
+        max_listed=MAX_LISTED,
     )
 
 
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+def _proven(result: Result) -> Proven:
+    pair = len(result.reports) == 2
+    if pair and unlike(*result.reports):
+        # Their numbers may look alike; that proves nothing of either's sources.
+        return Proven(0, "cases: the reports are not the same run of the same code", "")
+    others = [amount_of(outcome, result) for outcome in (DIVERGES, INCOMPLETE, WAIVED)]
+    return Proven(
+        len(result.outcomes(AGREES)),
+        "cases agree on both sides" if pair else "cases passed",
+        ", ".join(filter(None, others)),
     )
-    environment.filters["line"] = printable
-    environment.filters["number"] = lambda value: NOTHING if value is None else number(value)
-    environment.filters["breakable"] = _breakable
-    return environment.get_template("page.html")
 
 
-def _breakable(name: str) -> Markup:
-    """A name that a narrow column may break after a slash or an underscore."""
-    return Markup(str(escape(name)).replace("/", "/<wbr>").replace("_", "_<wbr>"))
+def _last_bits(cases: Sequence[View]) -> list[str]:
+    """A sentence on how many outputs are the same bits, where two sides can be compared."""
+    equal, compared = bit_equal(cases)
+    if not compared:
+        return []
+    return [
+        f"Of {count(compared, 'example')} with values to compare, the projected outputs of {equal:,} are "
+        "equal to the last bit."
+    ]
 
 
-def _in_order(result: Result) -> list[Row]:
-    return sorted(result.rows, key=lambda row: RANK[row.id])
+def _outcomes(result: Result) -> list[tuple[str, str, int]]:
+    """(outcome, its word, how many cases) of those that occur."""
+    named = words(len(result.reports) == 2)
+    return [(each, word, len(result.outcomes(each))) for each, word in named.items() if result.outcomes(each)]
 
 
-def _cell(row: Row) -> Cell:
-    error = row.error_worst
-    text = NOTHING if error is None else number(error)
-    spoken = (
-        f"{row.id}: {row.outcome}, error {text} of its bound"
-        if error is not None
-        else f"{row.id}: {row.outcome}"
-    )
-    failed = any(case and case.status == FAILED for case in row.cases)
-    if row.outcome == DIVERGES:
-        return Cell("bad", text, "✕" if failed else "≠" if row.outputs_differ else "!", spoken)
-    if row.outcome == INCOMPLETE:
-        return Cell("gap", text, "?", spoken)
-    if row.outcome == WAIVED:
-        return Cell("excused", text, "w", spoken)
-    style = next((name for name, limit, _ in BANDS if error is not None and error <= limit), "gap")
-    return Cell(style, text, "", spoken)
+def _foreign(coverage: Coverage, reports: Sequence[Report]) -> bool:
+    """Whether none of the reports is of this platform and profile."""
+    run = (coverage.platform, coverage.profile)
+    return run not in [(each.environment.platform, each.environment.profile) for each in reports]
 
 
-def _environment(result: Result) -> list[dict[str, Any]]:
-    """One entry a property: its name, its value on each side, and whether the sides differ."""
+def _properties(result: Result) -> list[Property]:
+    """One entry a property of the environments; then the files."""
+    names = [each.name for each in fields(Environment)]
     table = [
-        _property(
-            each.name.replace("_", " "), [getattr(report.environment, each.name) for report in result.reports]
-        )
-        for each in fields(Environment)
+        _property(name.replace("_", " "), [getattr(report.environment, name) for report in result.reports])
+        for name in names
     ]
     table.append(_property("file", [report.path for report in result.reports], False))
     table.append(_property("file digest", [report.digest for report in result.reports], False))
     return table
 
 
-def _property(name: str, values: list[str], may_differ: bool = True) -> dict[str, Any]:
+def _property(name: str, values: list[str], may_differ: bool = True) -> Property:
     code = name in ("file", "commit") or name.endswith("digest")
-    return {"name": name, "values_": values, "differs": may_differ and len(set(values)) > 1, "code": code}
+    differs = may_differ and len(set(values)) > 1
+    return Property(name, tuple(values), differs, differs and name in _SAME_OR_NOTHING, code)
 
 
 def _check_counts(checks: tuple[CheckRow, ...]) -> str:

@@ -84,25 +84,25 @@ def compare(
     rows = worst_first(_row(case_id, reports, labels, in_force) for case_id in REQUIRED)
     checks = check_rows(reports)
 
-    unlike = _unlike(left, right)
+    apart = unlike(left, right)
     diverging = grouped(row for row in rows if row.outcome == DIVERGES)
     diverging += check_faults(checks, labels, FAILED, "fails on")
     missing = grouped(row for row in rows if row.outcome == INCOMPLETE)
     missing += check_faults(checks, labels, ERROR, "stopped by an error on")
 
-    if unlike:
-        verdict, reasons = "INCOMPLETE", unlike + missing
+    if apart:
+        verdict, reasons = "INCOMPLETE", apart + missing
     elif diverging:
         verdict, reasons = "DIVERGENT", diverging + missing
     else:
         verdict, reasons = ("INCOMPLETE" if missing else "PARITY"), missing
-    notes = [f"not counted, for these reports cannot be compared: {each}" for each in diverging if unlike]
+    notes = [f"not counted, for these reports cannot be compared: {each}" for each in diverging if apart]
     notes += expired + _notes(reports, labels, checks) + notes_of(reports, labels, rows, checks)
     sides = recorded_and_live(reports) if live else with_evidence(reports, labels)
     return Parity(
         verdict=verdict,
         exit_code=EXIT_CODES[verdict],
-        headline=f"{sides} {_headline(verdict, rows, checks, unlike)}",
+        headline=f"{sides} {_headline(verdict, rows, checks, apart)}",
         basis=_basis(verdict, reports, rows),
         reasons=tuple(reasons),
         notes=tuple(notes),
@@ -114,8 +114,8 @@ def compare(
     )
 
 
-def _unlike(left: Report, right: Report) -> list[str]:
-    """Why the two reports as a whole cannot be compared."""
+def unlike(left: Report, right: Report) -> list[str]:
+    """Why the two reports as a whole cannot be compared; empty if they can."""
     ours, theirs = left.environment, right.environment
     found = []
     if "soak" in (ours.profile, theirs.profile):
@@ -220,7 +220,7 @@ def _apart(distance: float | None, farthest: int | None, integers_equal: bool | 
     return found
 
 
-def _headline(verdict: str, rows: tuple[Row, ...], checks: tuple[CheckRow, ...], unlike: list[str]) -> str:
+def _headline(verdict: str, rows: tuple[Row, ...], checks: tuple[CheckRow, ...], apart: list[str]) -> str:
     diverging, missing, waived = (
         [row for row in rows if row.outcome == outcome] for outcome in (DIVERGES, INCOMPLETE, WAIVED)
     )
@@ -232,7 +232,7 @@ def _headline(verdict: str, rows: tuple[Row, ...], checks: tuple[CheckRow, ...],
         if diverging:
             return f"diverge in {len(diverging)} of {CASES} cases, worst in {diverging[0].id}"
         return f"agree on the matrix, but {_broken(checks, FAILED)} fails"
-    if unlike:
+    if apart:
         return "cannot be compared: they are not the same run of the same code"
     if missing:
         return f"could not be compared in {len(missing)} of {CASES} cases"

@@ -93,7 +93,7 @@ def _row(case_id: str, report: Report, label: str, waivers: tuple[Waiver, ...]) 
 
 def _basis(report: Report, rows: tuple[Row, ...]) -> tuple[str, ...]:
     measured = [
-        (row.error_worst, row.id) for row in rows if row.outcome == AGREES and row.error_worst is not None
+        (worst, row.id) for row in rows if row.outcome == AGREES and (worst := row.error_worst) is not None
     ]
     error, where = max(measured, default=(0.0, "none"))
     return (

@@ -27,10 +27,10 @@ def render(result: Result, colour: bool = False) -> str:
         worth = WORTH[report.environment.evidence]
         lines.append(textwrap.fill(worth, 100, initial_indent=indent, subsequent_indent=indent))
     lines += ["", *(f"  {sentence}" for sentence in result.basis)]
-    lines += _section("Because", result.reasons)
-    lines += _section("Cases (error/bound of each side, distance in what both bounds allow)", _cases(result))
-    lines += _section("Waivers in force", _waivers(result))
-    lines += _section("Notes", result.notes)
+    lines += section("Because", result.reasons)
+    lines += section("Cases (error/bound of each side, distance in what both bounds allow)", _cases(result))
+    lines += section("Waivers in force", _waivers(result))
+    lines += section("Notes", result.notes)
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -44,7 +44,7 @@ def _side(report: Report) -> str:
     return f"{environment.evidence}, {device}, profile {environment.profile}, {report.path}"
 
 
-def _section(title: str, lines: list[str] | tuple[str, ...]) -> list[str]:
+def section(title: str, lines: list[str] | tuple[str, ...]) -> list[str]:
     if not lines:
         return []
     rest = [f"  … and {len(lines) - MAX_LINES} more"] if len(lines) > MAX_LINES else []

@@ -1,14 +1,14 @@
 """From a path to an XML tree that is small, flat and free of DTDs and entities, or a ReportError.
 
-A report may come from anybody. The bytes are counted before they are parsed, and one streaming pass checks
-every limit before a second pass builds a tree.
+A report may come from anybody. The bytes are counted before they are parsed, and every limit is checked, as
+the parser streams, before what it concerns is added to the tree.
 """
 
 import hashlib
 import os
 import stat
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import XMLParser
@@ -35,9 +35,7 @@ def load(path: str | os.PathLike[str]) -> tuple[Element, str]:
         raise ReportError(
             f"{name}: the file is empty; expected a report that the suite wrote with --junitxml"
         )
-    _parse(name, data, _Limits())
-    root = _parse(name, data, None)
-    return root, hashlib.sha256(data).hexdigest()
+    return _parse(name, data), hashlib.sha256(data).hexdigest()
 
 
 def file_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
@@ -62,40 +60,56 @@ class _TooMuch(Exception):
     pass
 
 
-class _Limits:
-    """A parser target that keeps nothing and raises _TooMuch at the first excess."""
+class _Limited:
+    """A parser target that builds a tree and raises _TooMuch at the first excess, before keeping it.
+
+    Its methods are closures: they are called for every tag, and what they count is at hand there.
+    """
 
     def __init__(self) -> None:
-        self.depth = self.elements = self.testcases = self.properties = self.text = 0
+        tree = TreeBuilder()
+        add, add_text, finish = tree.start, tree.data, tree.end
+        depth = elements = testcases = properties = text = 0
 
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        self.depth += 1
-        self.elements += 1
-        self.text = 0
-        if tag in ("testcase", "testsuite"):
-            self.properties = 0
-        self.testcases += tag == "testcase"
-        self.properties += tag == "property"
-        _at_most(MAX_DEPTH, self.depth, "levels of elements")
-        _at_most(MAX_ELEMENTS, self.elements, "elements")
-        _at_most(MAX_TESTCASES, self.testcases, "testcases")
-        _at_most(MAX_PROPERTIES, self.properties, "properties of one testcase")
-        _at_most(MAX_ATTRIBUTES, len(attributes), "attributes of one element")
-        _at_most(
-            MAX_TEXT,
-            max((len(value) for value in attributes.values()), default=0),
-            "characters in an attribute",
-        )
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            nonlocal depth, elements, testcases, properties, text
+            depth += 1
+            elements += 1
+            text = 0
+            if tag == "property":
+                properties += 1
+            elif tag in ("testcase", "testsuite"):
+                properties = 0
+                testcases += tag == "testcase"
+            longest = max(map(len, attributes.values()), default=0)
+            if (
+                depth > MAX_DEPTH
+                or elements > MAX_ELEMENTS
+                or testcases > MAX_TESTCASES
+                or properties > MAX_PROPERTIES
+                or len(attributes) > MAX_ATTRIBUTES
+                or longest > MAX_TEXT
+            ):
+                _at_most(MAX_DEPTH, depth, "levels of elements")
+                _at_most(MAX_ELEMENTS, elements, "elements")
+                _at_most(MAX_TESTCASES, testcases, "testcases")
+                _at_most(MAX_PROPERTIES, properties, "properties of one testcase")
+                _at_most(MAX_ATTRIBUTES, len(attributes), "attributes of one element")
+                _at_most(MAX_TEXT, longest, "characters in an attribute")
+            add(tag, attributes)
 
-    def data(self, data: str) -> None:
-        self.text += len(data)
-        _at_most(MAX_TEXT, self.text, "characters of text in an element")
+        def data(piece: str) -> None:
+            nonlocal text
+            text += len(piece)
+            _at_most(MAX_TEXT, text, "characters of text in an element")
+            add_text(piece)
 
-    def end(self, tag: str) -> None:
-        self.depth -= 1
+        def end(tag: str) -> None:
+            nonlocal depth
+            depth -= 1
+            finish(tag)
 
-    def close(self) -> None:
-        pass
+        self.start, self.data, self.end, self.close = start, data, end, tree.close
 
 
 def _at_most(limit: int, given: int, what: str) -> None:
@@ -103,9 +117,12 @@ def _at_most(limit: int, given: int, what: str) -> None:
         raise _TooMuch(f"has more than {limit:,} {what}, the most that is accepted")
 
 
-def _parse(name: str, data: bytes, target: _Limits | None) -> Element:
-    """One pass over the bytes: into `target`, or into a tree."""
+def _parse(name: str, data: bytes) -> Element:
+    target = _Limited()
     parser = XMLParser(target=target, forbid_dtd=True)
+    # Without the layer between them, which is there for namespaces: no name in a report has one.
+    parser.parser.ordered_attributes = False
+    parser.parser.StartElementHandler, parser.parser.EndElementHandler = target.start, target.end
     try:
         for start in range(0, len(data), CHUNK):
             parser.feed(data[start : start + CHUNK])

@@ -141,7 +141,8 @@ def worst_first(rows: Iterable[Row]) -> tuple[Row, ...]:
 def _row_badness(row: Row) -> float:
     unmeasured = any(case and case.status == FAILED and not case.measured for case in row.cases)
     unmeasured = unmeasured or row.integers_equal is False  # no bound measures that either
-    figures = [0.0 if row.error_worst is None else row.error_worst, row.distance or 0.0]
+    worst = row.error_worst
+    figures = [0.0 if worst is None else worst, row.distance or 0.0]
     return math.inf if unmeasured else max(map(_badness, figures))
 
 
@@ -173,12 +174,8 @@ def check_rows(reports: Sequence[Report]) -> tuple[CheckRow, ...]:
         found = [side.get(name) for side in sides]
         message = next((check.message for check in found if check and check.message), "")
         rows.append(CheckRow(name, tuple(check.status if check else None for check in found), message))
-    order = (FAILED, ERROR, SKIPPED, PASSED)
-    return tuple(
-        sorted(
-            rows, key=lambda row: (min(order.index(status) for status in row.statuses if status), row.name)
-        )
-    )
+    order = {FAILED: 0, ERROR: 1, SKIPPED: 2, PASSED: 3, None: 4}
+    return tuple(sorted(rows, key=lambda row: (min(map(order.__getitem__, row.statuses)), row.name)))
 
 
 def check_faults(rows: Iterable[CheckRow], labels: Sequence[str], status: str, verb: str) -> list[str]:

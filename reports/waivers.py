@@ -61,9 +61,13 @@ def read_waivers(path: str | os.PathLike[str]) -> tuple[Waiver, ...]:
     """The waivers in this file, in its order. Raises ReportError, naming the entry and the field that is
     wrong.
     """
-    name = printable(os.fspath(path))
+    return parse_waivers(file_bytes(path, MAX_BYTES), printable(os.fspath(path)))
+
+
+def parse_waivers(content: bytes, name: str) -> tuple[Waiver, ...]:
+    """The same of a file's content, called `name` in errors. Raises ReportError."""
     try:
-        document = tomllib.loads(file_bytes(path, MAX_BYTES).decode("utf-8"))
+        document = tomllib.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and TOMLDecodeError among them
         raise ReportError(f"{name}: is no TOML ({printable(str(error))})") from None
     entries = document.get("waiver", [])
