@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from . import history_command, machine, markdown, text
+from .certificate import commands as certificate_commands
 from .command_line import guarded, write
 from .executed import read_coverage
 from .model import ReportError
@@ -19,6 +20,7 @@ NAMES = (
     "parity",
     "page",
     *history_command.NAMES,
+    *certificate_commands.NAMES,
 )
 _PARITY_EPILOG = """\
 exit codes:
@@ -71,6 +73,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     page.set_defaults(run=guarded(_page))
 
     history_command.register(subparsers)
+    certificate_commands.register(subparsers)
 
 
 def _command(subparsers, name: str, summary: str, epilog: str) -> argparse.ArgumentParser:
