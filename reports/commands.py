@@ -12,6 +12,7 @@ from .model import ReportError
 from .parity import compare
 from .power import read_power
 from .reading import read
+from .service import commands as service_commands
 from .single import assess
 from .verdict import Result
 from .waivers import Waiver, read_waivers
@@ -21,6 +22,7 @@ NAMES = (
     "page",
     *history_command.NAMES,
     *certificate_commands.NAMES,
+    *service_commands.NAMES,
 )
 _PARITY_EPILOG = """\
 exit codes:
@@ -73,6 +75,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     page.set_defaults(run=guarded(_page))
 
     history_command.register(subparsers)
+    service_commands.register(subparsers)
     certificate_commands.register(subparsers)
 
 

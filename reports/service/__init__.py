@@ -1,0 +1,1 @@
+"""The service: keeps reports by their digest, answers with verdicts on them. `tritonmoe serve` starts it."""

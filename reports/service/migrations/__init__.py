@@ -1,0 +1,1 @@
+"""The database's versions, by alembic: one file a step in versions/."""
