@@ -25,7 +25,8 @@ if [ ! -e "$stamp" ]; then
     "$python" -m venv "${options[@]}" "$venv"
     if [ "$mode" = pinned ]; then
         # On its own first, held by the constraint: a range would fetch a build for GPUs, gigabytes of it.
-        "$venv/bin/pip" install --quiet torch "${constraints[@]}"
+        "$venv/bin/pip" install --quiet torch "${constraints[@]}" \
+            ${TRITONMOE_TORCH_INDEX:+--index-url "$TRITONMOE_TORCH_INDEX"}
     fi
     "$venv/bin/pip" install --quiet --editable ".[$extras]" "${constraints[@]}"
     touch "$stamp"

@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from . import history_command, machine, markdown, text
+from . import fanin_command, history_command, machine, markdown, text
 from .certificate import commands as certificate_commands
 from .command_line import guarded, write
 from .executed import read_coverage
@@ -21,6 +21,7 @@ NAMES = (
     "parity",
     "page",
     *history_command.NAMES,
+    *fanin_command.NAMES,
     *certificate_commands.NAMES,
     *service_commands.NAMES,
 )
@@ -75,6 +76,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     page.set_defaults(run=guarded(_page))
 
     history_command.register(subparsers)
+    fanin_command.register(subparsers)
     service_commands.register(subparsers)
     certificate_commands.register(subparsers)
 
