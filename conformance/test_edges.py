@@ -1,6 +1,5 @@
 """What stands outside the matrix: routing at its edges, the ends of dtypes' ranges, flags, size."""
 
-import dataclasses
 import fcntl
 import itertools
 import tempfile
@@ -16,7 +15,7 @@ from conformance.judge import Judgement
 from conformance.matrix import DTYPES
 from conformance.philox import Stream
 from conformance.reference import Quantity
-from tritonmoe.launches import OPTIONAL, Launch, Tile, family, shipped
+from tritonmoe.launches import Launch, family, shipped
 
 HIDDEN, INTERMEDIATE = 24, 20
 NAN, INF = float("nan"), float("inf")
@@ -136,38 +135,6 @@ def test_any_number_of_experts_is_ranked(experts: int, device: torch.device) -> 
 def test_equal_scores_go_to_the_lowest_experts(value: float, scoring: str, device: torch.device) -> None:
     found = route(torch.full((33,), value), device, experts=33, top_k=5, scoring=scoring)
     assert found.topk_ids[0].tolist() == [0, 1, 2, 3, 4]
-
-
-# What a launch configuration may ask for, whether or not this platform ships it
-
-FLAGS = {
-    "plain": {},
-    "swapped": dict(swapped=True),
-    "short": dict(short=16),
-    "short and swapped": dict(short=32, swapped=True),
-    "wide": dict(wide=True),
-    "wide and packed": dict(wide=True, packed=True),
-    "persistent": dict(persistent=1),
-    "persistent and mixed": dict(persistent=1, mixed=True),
-    "all that go together": dict(wide=True, packed=True, persistent=1, mixed=True, short=32),
-}
-
-
-@pytest.mark.parametrize("tail", [0, 16], ids=["no tail", "tail"])
-@pytest.mark.parametrize("flags", FLAGS)
-def test_every_flag_computes_the_same(
-    flags: str, tail: int, dtype: torch.dtype, device: torch.device
-) -> None:
-    """One expert has several tiles and many times the rows of the others."""
-    base = shipped(dtype, family())[-1][0]
-    plain = {name: Tile.__dataclass_fields__[name].default for name in OPTIONAL}
-    changed = {
-        stage: dataclasses.replace(getattr(base, stage), **{**plain, **FLAGS[flags]})
-        for stage in ("gate_up", "down")
-    }
-    launch = dataclasses.replace(base, **changed, tail=tail, skewed=None)
-    ids = torch.tensor([[1]] * (2 * base.block_m + 5) + [[e] for e in range(8)] + [[6]] * (base.block_m - 7))
-    check_exact(8, ids, dtype, device, launch, hidden=32, intermediate=48)
 
 
 # The ends of the range

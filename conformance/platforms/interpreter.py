@@ -1,7 +1,8 @@
 """Triton's own interpreter on a CPU: a debugging aid that says nothing about any chip.
 
-In Triton 3.6 to 3.9 it keeps bfloat16 as 16-bit integers and gets two things wrong, which are mended here: a
-dot multiplies the integers, and a conversion from float32 cuts instead of rounding to nearest even.
+In Triton 3.6 to 3.9 it keeps bfloat16 as 16-bit integers and gets three things wrong, which are mended here:
+a dot multiplies the integers, a conversion from float32 cuts instead of rounding to nearest even, and one to
+float32 gives subnormals another value.
 """
 
 import os
@@ -48,6 +49,8 @@ def _mend_bfloat16() -> None:
     def convert(values, source, target, rounding_mode):
         if (source, target) == (tl.float32, tl.bfloat16):
             return _to_bfloat16(values)
+        if (source, target) == (tl.bfloat16, tl.float32):
+            return np.ascontiguousarray(values).view(np.uint16).astype(np.uint32) << 16
         return plain_convert(values, source, target, rounding_mode)
 
     builder.create_dot, interpreter._convert_float = dot, convert

@@ -1,0 +1,105 @@
+"""What a launch configuration may ask of the expert products, whether or not this platform ships it.
+
+Every flag at every boundary of rows, over several blocks of columns and several steps of the sum.
+"""
+
+import dataclasses
+
+import pytest
+import torch
+
+from conformance import reference
+from conformance.judge import Judgement
+from conformance.philox import Stream
+from conformance.reference import Quantity
+from conformance.test_edges import check_exact
+from conformance.test_edges import dtype as dtype
+from tritonmoe.down import down
+from tritonmoe.gate_up import gate_up
+from tritonmoe.launches import OPTIONAL, Launch, Tile, family, shipped
+from tritonmoe.schedule import schedule
+
+BLOCK_M, BLOCK_N, BLOCK_K, SHORT = 64, 32, 32, 16
+WIDTH = 80  # two and a half blocks, or steps
+FLAGS = {
+    "plain": {},
+    "swapped": dict(swapped=True),
+    "short": dict(short=SHORT),
+    "short and swapped": dict(short=SHORT, swapped=True),
+    "wide": dict(wide=True),
+    "wide and packed": dict(wide=True, packed=True),
+    "persistent": dict(persistent=1),
+    "persistent and mixed": dict(persistent=1, mixed=True),
+    "all that go together": dict(wide=True, packed=True, persistent=1, mixed=True, short=2 * SHORT),
+}
+tails = pytest.mark.parametrize("tail", [0, 16], ids=["no tail", "tail"])
+flags_of = pytest.mark.parametrize("flags", FLAGS)
+
+
+@tails
+@flags_of
+def test_every_row_is_served_whatever_a_launch_asks_for(
+    flags: str, tail: int, dtype: torch.dtype, device: torch.device
+) -> None:
+    """Experts of one row to three tiles; each boundary between heights, and a row more."""
+    rows = [1, 0, BLOCK_M, 2 * BLOCK_M + tail]
+    rows += [edge + more for edge in (SHORT + tail, BLOCK_M + tail) for more in (0, 1)]
+    ids = torch.cat([torch.full((number, 1), expert) for expert, number in enumerate(rows)])
+    check_exact(
+        len(rows), ids, dtype, device, launch_with(flags, tail, dtype), hidden=WIDTH, intermediate=WIDTH
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("layout", ["plain", "stepped"])
+@tails
+@flags_of
+def test_products_keep_their_precision_whatever_a_launch_asks_for(
+    flags: str, tail: int, layout: str, dtype: torch.dtype, device: torch.device
+) -> None:
+    """stepped: rows of x and of the activation have gaps, which descriptors cannot skip."""
+    launch = launch_with(flags, tail, dtype)
+    ids = torch.tensor([2] * (BLOCK_M + tail) + [0] * 7 + [2] * 3)[:, None]
+    stream = Stream(7, "tiles")
+    x = stream.normal((len(ids), WIDTH)).to(dtype)
+    w_gate_up = (stream.normal((3, 2 * WIDTH, WIDTH)) * WIDTH**-0.5).to(dtype)
+    w_down = (stream.normal((3, WIDTH, WIDTH)) * WIDTH**-0.5).to(dtype)
+    plan = schedule(ids.to(device), 3, launch)
+    activation = gate_up(laid_out(x.to(device), layout), w_gate_up.to(device), plan, launch)
+    partial = down(laid_out(activation, layout), w_down.to(device), plan, launch).cpu()
+
+    slots = plan.sorted_slots.cpu().long()
+    chosen, judgement = ids[slots, 0], Judgement()
+    expected = reference.gate_up(
+        Quantity.given(x[slots]), w_gate_up, chosen, dtype, torch.zeros(len(ids), WIDTH)
+    )
+    judgement.real("activation", activation.cpu(), expected, dtype)
+    expected = reference.down(Quantity.given(activation.cpu()), w_down, chosen, dtype, False)
+    judgement.real("partial", partial[slots], expected, dtype)
+    assert judgement.faults == []
+
+
+@tails
+def test_descriptors_reach_the_last_of_many_small_experts(
+    tail: int, dtype: torch.dtype, device: torch.device
+) -> None:
+    ids = torch.tensor([[63], [40], [33], [63], [0]])
+    check_exact(64, ids, dtype, device, launch_with("wide", tail, dtype), hidden=32, intermediate=16)
+
+
+def launch_with(flags: str, tail: int, dtype: torch.dtype) -> Launch:
+    """The largest shipped configuration with small tiles and these flags."""
+    base = shipped(dtype, family())[-1][0]
+    plain = {name: Tile.__dataclass_fields__[name].default for name in OPTIONAL}
+    sizes = dict(block_m=BLOCK_M, block_n=BLOCK_N, block_k=BLOCK_K)
+    changed = {
+        stage: dataclasses.replace(getattr(base, stage), **{**plain, **sizes, **FLAGS[flags]})
+        for stage in ("gate_up", "down")
+    }
+    return dataclasses.replace(base, **changed, block_m=BLOCK_M, tail=tail, skewed=None)
+
+
+def laid_out(tensor: torch.Tensor, layout: str) -> torch.Tensor:
+    if layout == "plain":
+        return tensor
+    return torch.empty(len(tensor), 2 * WIDTH, dtype=tensor.dtype, device=tensor.device)[:, ::2].copy_(tensor)
