@@ -17,7 +17,7 @@ import pytest
 from . import scratch
 from .reach import Recorder, reuse
 
-SLOWEST = 20.0  # seconds that any example may take; and PATIENCE times what it took unmutated
+SLOWEST = 10.0  # seconds that any example may take; and PATIENCE times what it took unmutated
 PATIENCE = 15.0
 SAME = "same code"  # how a mutant ended that Triton makes the unmutated code of
 
