@@ -144,14 +144,14 @@ def gitlab(made: Plan, listed: Platforms) -> dict:
         "when": "always",
         "script": [
             "bash ci/reports-only",
-            # A file variable of GitLab, protected: empty where there is none, and then nothing is signed.
-            f".venv-reports/bin/tritonmoe fan-in out --expect {made.expect}{records} "
-            '${TRITONMOE_SIGNING_KEY:+--key "$TRITONMOE_SIGNING_KEY" --url "$CI_PIPELINE_URL"} -o parity',
+            "mkdir -p out",
+            f".venv-reports/bin/tritonmoe fan-in out --expect {made.expect}{records} -o parity",
         ],
         "artifacts": {"when": "always", "name": "parity", "paths": ["parity/"], "expire_in": "90 days"},
     }
+    jobs["sign"] = _gitlab_sign(made, listed, records)
     # A child of a merge request's pipeline would otherwise have no jobs.
-    return {"workflow": {"rules": [{"when": "always"}]}, "stages": ["certify", "compare"], **jobs}
+    return {"workflow": {"rules": [{"when": "always"}]}, "stages": ["certify", "compare", "sign"], **jobs}
 
 
 def _gitlab_platform(entry: Platform, profile: str, listed: Platforms) -> dict:
@@ -170,6 +170,32 @@ def _gitlab_platform(entry: Platform, profile: str, listed: Platforms) -> dict:
     if entry.hosted:
         return job | {"image": listed.hosted_image, "variables": {"TRITONMOE_TORCH_INDEX": entry.torch_index}}
     return job | {"tags": list(entry.runs_on)}
+
+
+def _gitlab_sign(made: Plan, listed: Platforms, records: str) -> dict:
+    """After all others succeeded, and alone with the key, whose scope is this environment."""
+    others = [{"job": entry.id, "artifacts": False} for entry in made.live]
+    return {
+        "stage": "sign",
+        "image": listed.hosted_image,
+        "timeout": "15 minutes",
+        "rules": [{"if": "$CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH"}],
+        "environment": {"name": "parity-signing", "action": "access"},
+        "needs": [{"job": "fan-in", "artifacts": True}, *others],
+        "script": [
+            "bash ci/reports-only",
+            # A file variable of GitLab: empty where there is none, and then nothing is signed.
+            f".venv-reports/bin/tritonmoe fan-in parity/reports --expect {made.expect}{records} "
+            '${TRITONMOE_SIGNING_KEY:+--key "$TRITONMOE_SIGNING_KEY" --url "$CI_PIPELINE_URL"} '
+            "-o certificate",
+        ],
+        "artifacts": {
+            "when": "always",
+            "name": "certificate",
+            "paths": ["certificate/"],
+            "expire_in": "90 days",
+        },
+    }
 
 
 def shell(entry: Platform) -> str:

@@ -10,11 +10,12 @@ from conformance.philox import Stream
 from conformance.test_edges import check_exact, exact_experts, halves, plain, route, run, some_skipped, spread
 from conformance.test_edges import dtype as dtype
 from conformance.test_edges import gigabytes as gigabytes
+from conformance.test_tiles import BLOCK_M, launch_with
 from tritonmoe.combine import combine
 from tritonmoe.down import down
 from tritonmoe.gate_up import gate_up
 from tritonmoe.launches import Lanes, family, shipped
-from tritonmoe.schedule import Schedule
+from tritonmoe.schedule import Schedule, schedule
 
 FAR = 2**31 + 2**10  # elements
 TENSORS = ("x", "w_gate_up", "w_down", "ids", "weights")
@@ -71,6 +72,24 @@ def test_rows_of_the_schedule_may_lie_beyond_2_31_elements(device: torch.device)
     partial = down(activation.bfloat16().to(device), w_down.bfloat16().to(device), plan, launch)
     expected = activation[-4:].double() @ w_down[0].double().T
     assert torch.equal(partial[-4:].cpu(), expected.bfloat16())
+
+
+@pytest.mark.usefixtures("gigabytes")
+@pytest.mark.parametrize("dim", [0, 1])
+def test_rows_that_ride_along_may_lie_beyond_2_31_elements(dim: int, device: torch.device) -> None:
+    """One expert, whose last rows share the tile before: of x, then of the activation."""
+    launch, tokens = launch_with("plain", 16, torch.bfloat16), BLOCK_M + 16
+    ids, weights = torch.zeros(tokens, 1, dtype=torch.int64), torch.ones(tokens, 1)
+    made = exact_experts(tokens, 1, torch.bfloat16)
+    x, w_gate_up, w_down = (each.to(device) for each in made)
+    far = stretched(made[0], dim, device)
+    y = tritonmoe.fused_experts(far, w_gate_up, w_down, ids.to(device), weights.to(device), launch=launch)
+    assert torch.equal(y.cpu(), plain(made, ids, weights))
+
+    plan = schedule(ids.to(device), 1, launch)
+    activation = gate_up(x, w_gate_up, plan, launch)
+    far = stretched(activation.cpu(), dim, device)
+    assert torch.equal(down(far, w_down, plan, launch), down(activation, w_down, plan, launch))
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["gathered", "packed"])

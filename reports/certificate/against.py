@@ -39,7 +39,9 @@ def compare_files(claims: Claims, source_digest: str, against: Against) -> tuple
         checked.append(f"the sources in {printable(os.fspath(against.tree))}")
     if against.wheel is not None:
         _same("the wheel", against.wheel, sources.MAX_WHEEL, claims.wheel and claims.wheel.sha256)
-        read_wheel(against.wheel, source_digest)
+        found = read_wheel(against.wheel, source_digest)
+        if found != claims.wheel:  # the name too: it carries the version
+            raise Refused(f"the wheel is {found.name}, and what was certified is called {claims.wheel.name}")
         checked.append("the wheel")
     if against.waivers is not None:
         certified = None if claims.waivers is None else sha256(claims.waivers)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..jsonfile import DIGEST
 from ..model import Report, ReportError
 from ..untrusted import MAX_BYTES as MAX_REPORT
 from ..untrusted import file_bytes
@@ -21,7 +22,7 @@ from ..wording import printable
 from . import sources
 from .against import NOTHING, Against, compare_files
 from .envelope import MAX_BYTES, parse, unseal
-from .evidence import Certificate
+from .evidence import Certificate, sha256
 from .jsontext import readable, strict
 from .refused import Refused, shown
 from .statement import environment_of
@@ -66,6 +67,10 @@ def pack(
     _, parity, _ = check(payload, left, right, Against(tree=tree), now)
     listing = None if tree is None else sources.of_tree(tree)
     texts = [file_bytes(path, MAX_REPORT) for path in (left, right)]
+    if [sha256(text) for text in texts] != [report.digest for report in parity.reports]:
+        raise Refused("a report was changed while it was being packed")
+    if listing is not None and sources.digest_of(listing) != parity.reports[0].environment.source_digest:
+        raise Refused("the sources were changed while they were being packed")
     return _zipped(_members(texts, parity.reports, listing, payload, envelope))
 
 
@@ -146,7 +151,7 @@ def _unzipped(path: Pathname, name: str) -> dict[str, bytes]:
                     )
                 _check_size(info.filename, info.file_size)
             members = {each: package.read(each) for each in LIMITS}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, OverflowError) as error:
         raise ReportError(f"{name}: is no sound zip file ({printable(str(error), 120)})") from None
     if _zipped(members) != data:
         raise Refused(
@@ -192,12 +197,14 @@ def _listing(data: bytes) -> sources.Listing | None:
     if given is None:
         return None
     rows = [tuple(each.values()) for each in given] if _are_rows(given) else [("", "")]
-    for name, _ in rows:
-        # A name with a newline in it could stand for two files with the same digest.
+    for name, digest in rows:
+        # A newline in either could make one row stand for two files with the same digest.
         if not sources.covered(name) or not name.isprintable():
             raise Refused(
                 f"source.json lists {shown(name)}, which is no source file of the layer or the suite"
             )
+        if not DIGEST.fullmatch(digest):
+            raise Refused(f"source.json gives {shown(digest)} for {name}; expected a SHA-256")
     return rows
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from uuid import uuid4
 
 from ..model import ReportError
 from ..untrusted import file_bytes
@@ -153,7 +154,7 @@ def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Nam
 
     def guarded(args: argparse.Namespace) -> int:
         try:
-            return run(args)
+            return _told(run, args)
         except (Refused, ReportError) as error:
             code, outcome = (1, "refused") if isinstance(error, Refused) else (2, "unreadable")
             if args.json:
@@ -163,6 +164,16 @@ def _guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Nam
             return code
 
     return guarded
+
+
+def _told(run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """A disk that is full is no refusal; whoever closes the pipe is main's affair."""
+    try:
+        return run(args)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ReportError(printable(str(error))) from None
 
 
 def _keygen(args: argparse.Namespace) -> int:
@@ -224,8 +235,9 @@ def _verify(args: argparse.Namespace) -> int:
 def _bundle(args: argparse.Namespace) -> int:
     trusted = None if args.key is None else [keys.load_public(path) for path in args.key]
     package = pack(args.left, args.right, args.cert, tree=args.tree, keys=trusted)
-    _write(args.output, package, [args.left, args.right, args.cert])
-    print(f"{printable(args.output)}: {len(package):,} bytes, ready for tritonmoe verify")
+    _write(args.output, package, [args.left, args.right, args.cert, *(args.key or ())])
+    state = "ready for tritonmoe verify" if trusted else "its signature not verified: no --key"
+    print(f"{printable(args.output)}: {len(package):,} bytes, {state}")
     return 0
 
 
@@ -251,7 +263,7 @@ def _time(text: str | None) -> datetime.datetime | None:
     """The time given, or that of SOURCE_DATE_EPOCH (reproducible-builds.org), or None for now."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if text is None and epoch:
-        if not epoch.isdigit() or len(epoch) > 11:
+        if not (epoch.isascii() and epoch.isdigit()) or len(epoch) > 11:
             raise ReportError(f"SOURCE_DATE_EPOCH is {printable(epoch, 80)!r}; expected seconds since 1970")
         return datetime.datetime.fromtimestamp(int(epoch), datetime.timezone.utc)
     found = parse_time(text)
@@ -273,7 +285,7 @@ def _write(path: str, content: bytes, inputs: list[str | None]) -> None:
         if target.exists() and not target.is_file():
             target.write_bytes(content)  # a device or a pipe
             return
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        temporary = target.with_name(f".{target.name}.{uuid4().hex}")
         try:
             with open(temporary, "xb") as file:
                 file.write(content)

@@ -14,6 +14,7 @@ from ..model import Report, ReportError
 from ..parity import Parity, compare
 from ..power import MAX_BYTES as MAX_POWER
 from ..untrusted import file_bytes
+from ..verdict import AGREES
 from ..waivers import Waiver
 from ..wording import printable
 from . import sources
@@ -82,6 +83,8 @@ def judge(left: Report, right: Report, waivers: tuple[Waiver, ...], today: datet
         raise Refused(f"the reports give {parity.verdict}, and only PARITY is certified: {parity.reasons[0]}")
     if left.digest == right.digest:
         raise Refused("both reports are the same file, byte for byte: nothing was compared")
+    if not parity.outcomes(AGREES):
+        raise Refused("no case agrees: waivers excuse all of them, and nothing is left to certify")
     return parity
 
 

@@ -1,6 +1,7 @@
 """JSON that has one reading and one writing: strict in, canonical out."""
 
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 from ..model import ReportError
@@ -28,8 +29,7 @@ def strict(data: bytes, what: str) -> Any:
     def pairs(given: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(given)
         if len(found) != len(given):
-            names = [name for name, _ in given]
-            twice = next(name for name in names if names.count(name) > 1)
+            twice = Counter(name for name, _ in given).most_common(1)[0][0]
             raise Refused(f"{what} has the key {printable(twice, 80)!r} twice in one object")
         return found
 

@@ -40,7 +40,8 @@ def attest(
     Raises Refused where the verdict is another or a file is of other sources, and ReportError for what cannot
     be read.
     """
-    made = (made or datetime.datetime.now(datetime.timezone.utc)).replace(microsecond=0)
+    utc = datetime.timezone.utc
+    made = (made or datetime.datetime.now(utc)).astimezone(utc).replace(microsecond=0)
     if url is not None and not is_url(url):
         raise ReportError(f"the URL is {shown(url)}; expected a link to the run, https://...")
     content = None if waivers is None else file_bytes(waivers, MAX_WAIVERS)

@@ -17,6 +17,7 @@ from pathlib import Path
 from ..model import ReportError
 from ..untrusted import file_bytes
 from ..wording import printable
+from .refused import Refused, shown
 
 ROOTS = ("tritonmoe", "conformance")
 ENDINGS = (".py", ".json")
@@ -77,18 +78,48 @@ def of_tree(folder: str | os.PathLike[str]) -> Listing:
 
 
 def of_wheel(data: bytes, name: str) -> Listing:
-    """The covered files in a wheel's bytes, called `name` in errors. Raises ReportError."""
+    """The covered files in a wheel's bytes, called `name` in errors. Raises ReportError, and Refused for a
+    wheel with files that could stand in for them.
+    """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as wheel:
+            _check_names(wheel.namelist(), name)
             infos = [info for info in wheel.infolist() if covered(info.filename)]
             if sum(info.file_size for info in infos) > MAX_WHEEL:
                 raise ReportError(f"{name}: unpacks to more than {MAX_WHEEL:,} bytes of sources")
             paths = in_order(info.filename for info in infos)
             if len(set(paths)) != len(paths):
                 raise ReportError(f"{name}: holds a source file twice")
-            return [(path, hashlib.sha256(wheel.read(path)).hexdigest()) for path in paths]
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+            return [(path, hashlib.sha256(_content(wheel, path)).hexdigest()) for path in paths]
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        RuntimeError,
+        EOFError,
+        OSError,
+        ValueError,
+        OverflowError,
+    ) as error:
         raise ReportError(f"{name}: is no wheel ({printable(str(error), 120)})") from None
+
+
+def _check_names(names: Iterable[str], wheel: str) -> None:
+    """No file that would run in place of a hashed one: installers move .data, Python prefers .so to .py."""
+    for each in names:
+        parts = each.removesuffix("/").split("/")
+        known = parts[0] in (*ROOTS, "reports") or parts[0].endswith(".dist-info")
+        odd = "\\" in each or any(part in ("", ".", "..") for part in parts)
+        if not known or odd or each.lower().endswith((".so", ".pyd", ".pyc", ".pth")):
+            raise Refused(f"{wheel}: holds {shown(each)}, for which the sources' digest cannot vouch")
+
+
+def _content(wheel: zipfile.ZipFile, path: str) -> bytes:
+    """Never more than the directory says, which was counted: a read without a size inflates first."""
+    info = wheel.getinfo(path)
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise NotImplementedError("neither stored nor deflated")
+    with wheel.open(info) as file:
+        return file.read(info.file_size)
 
 
 def difference(ours: Listing, theirs: Listing) -> str:

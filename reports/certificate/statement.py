@@ -194,9 +194,11 @@ def _by_name(given: Any, what: str) -> dict[str, dict[str, Any]]:
     if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
         raise Refused(f"{what} is {shown(given)}; expected a list of resource descriptors")
     names = [each.get("name") for each in given]
+    seen: set[str] = set()
     for name in names:
-        if not isinstance(name, str) or names.count(name) > 1:
+        if not isinstance(name, str) or name in seen:
             raise Refused(f"{what} has a resource called {shown(name)}; expected names, each of them once")
+        seen.add(name)
     return dict(zip(names, given, strict=True))
 
 

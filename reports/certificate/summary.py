@@ -84,9 +84,10 @@ def _facts(word: str, certificate: Certificate) -> tuple[str, list[tuple[str, st
     facts.append(("sources", _sources(word, certificate)))
     if parity.waivers:
         until = min(waiver.expires for waiver in parity.waivers)
-        facts.append(("waived", f"{count(len(parity.outcomes(WAIVED)), 'case')}, until {until}"))
+        excused = f"{count(len(parity.outcomes(WAIVED)), 'case')}, until {until}"
+        facts.append(("waived", excused + _unseen(word, certificate, "the waivers file")))
     if claims.power:
-        facts.append(("power", _power(certificate)))
+        facts.append(("power", _power(word, certificate)))
     facts.append(
         ("signed", f"with key {short(certificate.key_id)}, made {claims.made:%Y-%m-%d %H:%M:%S} UTC")
     )
@@ -104,7 +105,7 @@ def _sources(word: str, certificate: Certificate) -> str:
     commits = sorted({_commit(each.commit) for each in environments})
     named = f"{short(environments[0].source_digest)}, commit {' and '.join(commits)}"
     wheel = certificate.claims.wheel
-    named += f", wheel {wheel.name}" if wheel else ""
+    named += f", wheel {wheel.name}{_unseen(word, certificate, 'the wheel')}" if wheel else ""
     named += f"; the same as {', '.join(certificate.checked)}" if certificate.checked else ""
     alone = word == "VERIFIED" and not any("sources" in each for each in certificate.checked)
     return f"{named}; compared with no checkout" if alone else named
@@ -115,7 +116,7 @@ def _commit(commit: str) -> str:
     return f"{name[:12]}{plus}{dirty}"
 
 
-def _power(certificate: Certificate) -> str:
+def _power(word: str, certificate: Certificate) -> str:
     power = certificate.claims.power
     counts = [power.counts[kind] for kind in power.counts]
     killed, faults, equivalent = (
@@ -124,5 +125,11 @@ def _power(certificate: Certificate) -> str:
     return (
         f"the suite saw {killed} of {count(faults, 'fault')} put into the layer"
         + (f"; {equivalent} change nothing" if equivalent else "")
-        + ("" if "the power file" in certificate.checked else " (the signer's word: the file was not given)")
+        + _unseen(word, certificate, "the power file")
     )
+
+
+def _unseen(word: str, certificate: Certificate, what: str) -> str:
+    """Marks what verifying had to take from the signer."""
+    taken = word == "VERIFIED" and what not in certificate.checked
+    return " (the signer's word: the file was not given)" if taken else ""

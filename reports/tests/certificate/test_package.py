@@ -140,6 +140,19 @@ def _joined(told: dict) -> None:
     told["files"] = [{"name": name, "sha256": second["sha256"]}, *rest]
 
 
+def _joined_by_digest(told: dict) -> None:
+    """The same by the other field."""
+    first, second, *rest = told["files"]
+    digest = f"{first['sha256']}\n{second['name']}\0{second['sha256']}"
+    told["files"] = [{"name": first["name"], "sha256": digest}, *rest]
+
+
+def _no_text(members: dict[str, bytes]) -> None:
+    told = json.loads(members["source.json"])
+    told["files"][0]["sha256"] = "\ud800"
+    members["source.json"] = json.dumps(told).encode()
+
+
 def _swapped(members: dict[str, bytes]) -> None:
     members["left.xml"], members["right.xml"] = members["right.xml"], members["left.xml"]
 
@@ -163,6 +176,8 @@ MEMBERS: list[tuple[str, Spoil, str]] = [
     ("a file changed", _file(sha256="0" * 64), "are not the sources that were certified"),
     ("a file dropped", _source(lambda told: told["files"].pop()), "are not the sources that were certified"),
     ("files joined", _source(_joined), "which is no source file"),
+    ("files joined in a digest", _source(_joined_by_digest), "expected a SHA-256"),
+    ("a digest that is no text", _no_text, "expected a SHA-256"),
     ("a file outside", _file(name="../x.py"), 'lists "../x.py", which is no source file'),
     ("a file with a size", _file(size="1"), "which is no source file"),
     ("files that are none", _source(lambda told: told.update(files="all")), "which is no source file"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import time
 import zipfile
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from reports import ReportError
 from reports.certificate import sources
+from reports.certificate.jsontext import strict
+from reports.certificate.refused import Refused
 
 from .scene import SOURCES, digest_of_sources, wheel_of, write_tree
 
@@ -116,3 +119,38 @@ WHEELS = [
 def test_what_is_no_wheel_is_unreadable(what: str, make, reason: str):
     with pytest.raises(ReportError, match=reason):
         sources.of_wheel(make(), "w.whl")
+
+
+IN_PLACE = (
+    "tritonmoe-0.1.0.data/purelib/tritonmoe/layer.py",
+    "tritonmoe/layer.abi3.so",
+    "tritonmoe/__pycache__/layer.cpython-311.pyc",
+    "tritonmoe//layer.py",
+    "tritonmoe/../tritonmoe/layer.py",
+    "tritonmoe\\layer.py",
+    "x.pth",
+    "sitecustomize.py",
+)
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_a_wheel_holds_nothing_that_runs_in_place_of_its_sources(name: str):
+    with pytest.raises(Refused, match=r"w.whl: holds .*, for which the sources' digest cannot vouch"):
+        sources.of_wheel(wheel_of({**SOURCES, name: b"other"}), "w.whl")
+
+
+def test_a_wheel_is_read_no_further_than_it_says():
+    """A file that claims fewer bytes than it unpacks to is no sound file."""
+    data = wheel_of({**SOURCES, "tritonmoe/large.py": b"#" * 100_000})
+    assert data.count((100_000).to_bytes(4, "little")) == 2
+    with pytest.raises(ReportError, match="is no wheel"):
+        sources.of_wheel(data.replace((100_000).to_bytes(4, "little"), (10).to_bytes(4, "little")), "w.whl")
+
+
+def test_a_key_that_is_there_twice_is_found_at_once():
+    """What nobody has signed yet may be long: the search for the key must not be quadratic in it."""
+    keys = ", ".join(f'"{number}": 0' for number in [*range(200_000), 199_999])
+    started = time.process_time()
+    with pytest.raises(Refused, match="has the key '199999' twice"):
+        strict(f"{{{keys}}}".encode(), "it")
+    assert time.process_time() - started < 5

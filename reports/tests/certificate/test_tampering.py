@@ -287,6 +287,11 @@ FILES: list[tuple[str, Spoil, str]] = [
     ("a lost source", _lost_source, "stale: the sources in "),
     ("another wheel", _other_wheel, "the wheel is not the file that was certified"),
     ("a certified wheel of other sources", _wheel_of_others, "holds other sources than the reports are of"),
+    (
+        "a wheel of another name",
+        _subject(_named(1, "tritonmoe-9.9.9-py3-none-any.whl")),
+        "is called tritonmoe-9.9.9",
+    ),
     ("no wheel certified", _subject(lambda given: given.pop()), "says nothing of the wheel"),
     ("another power file", _other_power, "the power file is not the file that was certified"),
     ("better counts than the file's", _other_counts, "the counts of faults in the certificate are not those"),
@@ -337,8 +342,9 @@ def test_a_report_that_changes_while_it_is_verified_is_refused(scene: Scene, mon
 
 
 def test_no_value_of_a_statement_can_be_changed_whoever_signs(scene: Scene, monkeypatch: pytest.MonkeyPatch):
-    """One value at a time. Signed with the trusted key it does not follow from the reports and files; the one
-    exception is the link, which is the signer's own. Signed with a foreign key it is refused for that.
+    """One value at a time, into another form. Signed with the trusted key it does not follow from the reports
+    and files; the one exception is the link, which is the signer's own, as is the time in its form. Signed
+    with a foreign key it is refused for that.
     """
     cached = {path: verifying.read(path) for path in (scene.left, scene.right)}
     parity = scene.verify().parity

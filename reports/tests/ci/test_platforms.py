@@ -212,7 +212,11 @@ def test_github_gets_a_row_a_platform_that_runs(listed):
 def test_gitlab_gets_a_job_a_platform_and_one_that_waits_for_all(listed):
     pipeline = matrix.gitlab(matrix.plan(listed(), "certify"), listed())
     jobs = {name: job for name, job in pipeline.items() if name not in ("stages", "workflow")}
-    assert list(jobs) == ["rocm", "gfx942", "fan-in"]
+    assert list(jobs) == ["rocm", "gfx942", "fan-in", "sign"]
+    assert {need["job"] for need in jobs["sign"]["needs"]} == {"rocm", "gfx942", "fan-in"}
+    assert [name for name, job in jobs.items() if "SIGNING_KEY" in str(job["script"])] == ["sign"]
+    assert jobs["sign"]["environment"]["name"] == "parity-signing"
+    assert "when" not in jobs["sign"], "it waits for the success of what it needs"
     assert [need["job"] for need in jobs["fan-in"]["needs"]] == ["rocm", "gfx942"]
     assert jobs["rocm"]["tags"] == ["self-hosted", "amd"]
     assert "tags" not in jobs["gfx942"]
