@@ -21,6 +21,7 @@ from .trial import Item, Outcome
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
 PARTS = 12  # jobs that the cases of the control are dealt to
+FIRST = 6  # items that go first for what they saw before
 QUICK = 0.7  # seconds that a test may take to be tried before the examples of the layer
 Report = Callable[[str], None]
 
@@ -217,6 +218,7 @@ def run_mutants(
     from .trial import examine
 
     make_ready(suite.places)
+    killers = Killers()
     by_id = {mutant.id: mutant for mutant in mutants}
     folders: dict[str, Path] = {}
 
@@ -225,6 +227,7 @@ def run_mutants(
             folder = scratch.with_file(f"m{os.getpid()}-{number}", mutant.file, mutant.text)
             folders[mutant.id] = folder
             items, others = suite.of(mutant, mutant.id in brief)
+            items = killers.first(mutant, items)
             limit = 300.0 + 15 * sum(item.seconds for item in items)
             yield Job(
                 mutant.id,
@@ -240,7 +243,25 @@ def run_mutants(
             outcome = Outcome(True, "", "crash" if "died" in done.died else "hang", done.died)
         else:
             outcome = Outcome(**done.value)
+        killers.add(by_id[done.name], outcome)
         yield by_id[done.name], outcome
+
+
+class Killers:
+    """What saw earlier mutants of a function sees most of its others too, so it goes first."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], Counter[str]] = {}
+
+    def add(self, mutant: Mutant, outcome: Outcome) -> None:
+        if outcome.by:
+            self._seen.setdefault((mutant.file, mutant.function), Counter())[outcome.by] += 1
+
+    def first(self, mutant: Mutant, items: list[Item]) -> list[Item]:
+        """The same items, those that saw most of the function's mutants before the others."""
+        most = self._seen.get((mutant.file, mutant.function), Counter()).most_common(FIRST)
+        rank = {name: number for number, (name, _) in enumerate(most)}
+        return sorted(items, key=lambda item: rank.get(item.name, FIRST))
 
 
 class State:

@@ -43,6 +43,11 @@ class Item:
     seconds: float
     tallies: dict[str, dict[str, float]] = field(default_factory=dict, hash=False, compare=False)
 
+    @property
+    def name(self) -> str:
+        """As outcomes name it."""
+        return self.case if self.number < 0 else f"{self.case} example {self.number}"
+
 
 class Hang(Exception):
     """An example took far longer than on the unmutated tree."""
@@ -148,8 +153,7 @@ class Run:
             except Exception as error:
                 faults, kind, message = [error], how(error), _short(error)
             if faults:
-                by = f"{item.case} example {item.number}"
-                self.outcome.killed, self.outcome.by = True, by
+                self.outcome.killed, self.outcome.by = True, item.name
                 self.outcome.how, self.outcome.message = kind, message
                 return
 

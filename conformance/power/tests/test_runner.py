@@ -11,7 +11,7 @@ from conformance.power import commands, equivalents, runner, table
 from conformance.power.mutants import Mutant
 from conformance.power.pool import Job, run_all
 from conformance.power.scratch import Scratch
-from conformance.power.trial import SAME, Outcome
+from conformance.power.trial import SAME, Item, Outcome
 
 CASE = "combine/mixtral/float32/degenerate"
 MUTANT = Mutant("some:mutant", "combine.py", "combine", "call", "is wrong", "-a\n+b", "", True, 1, 1)
@@ -218,3 +218,14 @@ def parser() -> argparse.ArgumentParser:
 def run(*arguments: str) -> int:
     given = parser().parse_args(["power", *arguments])
     return given.run(given)
+
+
+def test_what_saw_a_functions_mutants_goes_first_for_its_others() -> None:
+    items = [Item("a", 0, 0.1), Item("b", 1, 0.2), Item("test_edges.py::test_x", -1, 3.0)]
+    killers = runner.Killers()
+    for by, times in (("test_edges.py::test_x", 2), ("b example 1", 1), ("", 5)):
+        for _ in range(times):
+            killers.add(MUTANT, Outcome(bool(by), by))
+    assert killers.first(MUTANT, items) == items[::-1]
+    other = Mutant(**{**vars(MUTANT), "function": "another"})
+    assert killers.first(other, items) == items
