@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine, Row
@@ -15,7 +15,7 @@ from ..model import Report, ReportError
 from ..reading import read
 from ..single import assess
 from ..wording import printable
-from .database import insert_once, reading, reports, writing
+from .database import insert_once, is_here, reading, reports, writing
 from .store import Spool, Store, disk_full
 
 Clock = Callable[[], int]  # milliseconds since 1970, UTC
@@ -56,24 +56,28 @@ class Archive:
         """
         digest = spool.seal()
         known = self.find(digest)
-        if known is not None and self.store.intact(digest, spool.size):
+        if known is not None and self.store.sound(digest):
             return known, False
         row = self._row(spool, digest, uploader)
         placed = False
         try:
             # In this order: a database that cannot be written must not leave a file that has its name.
             with writing(self.engine, digest) as connection:
-                new = insert_once(connection, reports, row, *reports.c)
-                if new is not None and _count(connection) > self.max_reports:
+                new = insert_once(connection, reports, row)
+                if new and _count(connection) > self.max_reports:
                     raise Full
+                # Here, for once the transaction has ended somebody may remove it.
+                kept = connection.execute(sa.select(reports).where(reports.c.digest == digest)).one()
                 placed = True
                 self.store.place(spool, digest)
         except BaseException:
-            with contextlib.suppress(Exception):
-                if placed:
+            if placed:
+                try:
                     self._drop_file_without_row(digest)
+                except Exception:
+                    spool.leave()  # only the row can say what is to become of it: the next sweep asks
             raise
-        return new or self.find(digest) or _gone(digest), new is not None
+        return kept, new
 
     def find(self, digest: str) -> Row | None:
         with reading(self.engine) as connection:
@@ -110,9 +114,17 @@ class Archive:
 
     def remove(self, digest: str) -> bool:
         """Removes a report, with its parities and certificates. Returns whether it was there."""
-        with writing(self.engine, digest) as connection:
-            gone = connection.execute(reports.delete().where(reports.c.digest == digest)).rowcount == 1
-            aside = self.store.withdraw(digest) if gone else None
+        aside = None
+        try:
+            with writing(self.engine, digest) as connection:
+                gone = connection.execute(reports.delete().where(reports.c.digest == digest)).rowcount == 1
+                aside = self.store.withdraw(digest) if gone else None
+        except BaseException:
+            if aside is not None:
+                with contextlib.suppress(Exception):  # the next sweep does what cannot be done now
+                    self._settle(aside, digest)
+                    aside.unlink(missing_ok=True)
+            raise
         if aside is not None:
             aside.unlink(missing_ok=True)
         return gone
@@ -157,7 +169,7 @@ class Archive:
 
     def _drop_file_without_row(self, digest: str) -> None:
         with writing(self.engine, digest) as connection:
-            if not _exists(connection, digest):
+            if not is_here(connection, digest):
                 aside = self.store.withdraw(digest)
                 if aside is not None:
                     aside.unlink(missing_ok=True)
@@ -165,7 +177,7 @@ class Archive:
     def _settle(self, path: Path, digest: str) -> None:
         """Makes file and row agree again; the row says which of the two it is to be."""
         with writing(self.engine, digest) as connection, disk_full():
-            there = _exists(connection, digest)
+            there = is_here(connection, digest)
             if there and path.suffix == ".removed" and not self.store.path(digest).exists():
                 path.rename(self.store.path(digest))
             elif not there and path.suffix != ".removed":
@@ -183,11 +195,3 @@ def system_clock() -> int:
 
 def _count(connection: sa.Connection) -> int:
     return connection.scalar(sa.select(sa.func.count()).select_from(reports))
-
-
-def _exists(connection: sa.Connection, digest: str) -> bool:
-    return connection.scalar(sa.select(reports.c.seq).where(reports.c.digest == digest)) is not None
-
-
-def _gone(digest: str) -> NoReturn:
-    raise Damaged(f"report {digest[:12]}… was removed while it was uploaded")

@@ -2,9 +2,11 @@
 
 from typing import Annotated
 
+import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 
 from ..wording import printable
 from .access import May
@@ -34,7 +36,7 @@ _BODY = {
     response_model=CertificateEntry,
     status_code=201,
     responses={200: {"model": CertificateEntry, "description": "It was here already."}}
-    | responses(401, 403, 413, 415, 422, 429, 503, 507),
+    | responses(400, 401, 403, 408, 413, 415, 422, 429, 503, 507),
     openapi_extra=_BODY,
     summary="Upload a certificate",
 )
@@ -45,15 +47,10 @@ async def upload(request: Request, who: Annotated[Holder, Depends(May(Scope.WRIT
     media = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media not in ("application/json", MEDIA_TYPE):
         raise Problem(415, f"the content type is {printable(media, 60)!r}; expected {MEDIA_TYPE}")
-    envelope = bytearray()
-    async for chunk in request.stream():
-        envelope += chunk
-        if len(envelope) > MAX_ENVELOPE:
-            detail = f"the certificate is larger than {MAX_ENVELOPE:,} bytes, the most that is accepted"
-            raise Problem(413, detail, {"Connection": "close"})
-    certificates = service_of(request).certificates
+    envelope = await _received(request)
+    certificates, reading = service_of(request).certificates, request.app.state.reading
     try:
-        row, new = await to_thread.run_sync(certificates.keep, bytes(envelope), who.name)
+        row, new = await to_thread.run_sync(certificates.keep, envelope, who.name, limiter=reading)
     except NotVerified as error:
         raise Problem(422, printable(str(error))) from None
     except Full:
@@ -98,3 +95,23 @@ def envelope(request: Request, digest: Digest) -> Response:
         raise Problem(404, f"certificate {digest[:12]}… is not here; GET /certificates lists what is")
     name = f'attachment; filename="certificate-{digest[:12]}.json"'
     return Response(bytes(row.envelope), media_type=MEDIA_TYPE, headers={"Content-Disposition": name})
+
+
+async def _received(request: Request) -> bytes:
+    envelope = bytearray()
+    try:
+        with anyio.fail_after(service_of(request).settings.upload_seconds):
+            async for chunk in request.stream():
+                envelope += chunk
+                if len(envelope) > MAX_ENVELOPE:
+                    raise _too_large()
+    except TimeoutError:
+        raise Problem(408, "the upload took too long to arrive", {"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise Problem(400, "the upload ended before its end") from None
+    return bytes(envelope)
+
+
+def _too_large() -> Problem:
+    detail = f"the certificate is larger than {MAX_ENVELOPE:,} bytes, the most that is accepted"
+    return Problem(413, detail, {"Connection": "close"})

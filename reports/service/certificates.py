@@ -57,11 +57,13 @@ class Certificates:
             here = sa.select(reports.c.digest).where(reports.c.digest.in_((left, right)))
             if len(connection.scalars(here).all()) < len({left, right}):
                 raise NotVerified("a report that it names was removed just now")
-            new = insert_once(connection, certificates, row) is not None
+            new = insert_once(connection, certificates, row)
             count = connection.scalar(sa.select(sa.func.count()).select_from(certificates))
             if new and count > self.most:
                 raise Full
-        return self.find(digest), new
+            # Here, for once the transaction has ended somebody may remove a report, and this with it.
+            kept = connection.execute(sa.select(certificates).where(certificates.c.digest == digest)).one()
+        return kept, new
 
     def find(self, digest: str) -> Row | None:
         with reading(self.archive.engine) as connection:

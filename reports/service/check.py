@@ -4,12 +4,13 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from .database import certificates, connect, reading, reports
+from .database import certificates, connect, is_here, reading, reports, writing
 from .settings import Settings
 from .store import Store, digest_of
 
@@ -38,8 +39,11 @@ def run(settings: Settings, form: str) -> int:
 
 
 def check(settings: Settings) -> tuple[list[Finding], int]:
-    """(what is wrong, how many reports were hashed). Nothing is changed; may run beside the service."""
+    """(what is wrong, how many reports were hashed). Nothing is changed; may run beside the service, whose
+    uploads and removals are waited for where one would look like a fault.
+    """
     store, engine = Store(settings.data), connect(settings)
+    before = {path for path, _ in store.leftovers()}
     with reading(engine) as connection:
         rows = {
             row.digest: row.size for row in connection.execute(sa.select(reports.c.digest, reports.c.size))
@@ -47,29 +51,37 @@ def check(settings: Settings) -> tuple[list[Finding], int]:
         envelopes = connection.execute(sa.select(certificates.c.digest, certificates.c.envelope)).all()
     findings, progress = [], _Progress(sum(rows.values()))
     for digest in sorted(rows):
-        path = store.path(digest)
-        if not path.exists():
-            findings.append(Finding(digest, "has a row and no file: restore it, or remove the report"))
-        elif digest_of(path, progress) != digest:
-            findings.append(Finding(digest, "its file is damaged: upload the report again"))
+        if _wrong(store, digest, progress):
+            with writing(engine, digest) as connection:  # it may have been removed or healed since
+                wrong = _wrong(store, digest) if is_here(connection, digest) else ""
+            if wrong:
+                findings.append(Finding(digest, wrong))
     for digest in store.digests():
-        if digest not in rows and _row_is_missing(engine, digest):
-            findings.append(
-                Finding(str(store.path(digest)), "a file without a row: upload it again, or delete it")
-            )
+        if digest not in rows:
+            path = store.path(digest)
+            with writing(engine, digest) as connection:  # its row may be about to be committed
+                astray = path.exists() and not is_here(connection, digest)
+            if astray:
+                findings.append(Finding(str(path), "a file without a row: upload it again, or delete it"))
     for row in envelopes:
         if hashlib.sha256(bytes(row.envelope)).hexdigest() != row.digest:
             findings.append(Finding(row.digest, "the certificate is damaged"))
     for path, _ in store.leftovers():
+        if path not in before:
+            continue  # of a removal that is under way
         findings.append(Finding(str(path), "left by an upload that was interrupted: goes at the next start"))
     engine.dispose()
     return findings, len(rows)
 
 
-def _row_is_missing(engine: sa.Engine, digest: str) -> bool:
-    """Asked again, for the service may have stored it since."""
-    with reading(engine) as connection:
-        return connection.scalar(sa.select(reports.c.seq).where(reports.c.digest == digest)) is None
+def _wrong(store: Store, digest: str, progress: Callable[[int], None] = lambda _: None) -> str:
+    """What is wrong with the file of a report that has a row; "" if nothing is."""
+    try:
+        if digest_of(store.path(digest), progress) == digest:
+            return ""
+    except FileNotFoundError:
+        return "has a row and no file: restore it, or remove the report"
+    return "its file is damaged: upload the report again"
 
 
 class _Progress:

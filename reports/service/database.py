@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Engine, Row, make_url
+from sqlalchemy.engine import Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 
 from .settings import Settings, SettingsError
@@ -145,7 +145,7 @@ def writing(engine: Engine, *digests: str) -> Iterator[Connection]:
 def migrate(settings: Settings) -> None:
     """Makes the folder and brings the database to this version. Raises SettingsError if it is of a newer one.
 
-    Two that start at once take turns by a lock on a file in the folder.
+    All of it happens or nothing. Two that start at once take turns by a lock on a file in the folder.
     """
     from alembic import command
     from alembic.config import Config
@@ -158,6 +158,12 @@ def migrate(settings: Settings) -> None:
     try:
         with (settings.data / "migrating.lock").open("a") as lock, engine.connect() as connection:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            if engine.dialect.name == "sqlite":
+                # A batch change drops the table that it changes: with it would go what refers to its rows.
+                # Within the transaction this would do nothing.
+                connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+                connection.commit()
+            connection.execution_options(writing=True)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError as error:
@@ -168,18 +174,19 @@ def migrate(settings: Settings) -> None:
         engine.dispose()
 
 
-def insert_once(
-    connection: Connection, table: sa.Table, row: dict[str, object], *columns: sa.Column
-) -> Row | None:
-    """Inserts the row unless its key is there already. Returns these columns of it (default: the first), or
-    None if it was not inserted.
-    """
+def insert_once(connection: Connection, table: sa.Table, row: dict[str, object]) -> bool:
+    """Inserts the row unless its key is there already. Returns whether it did."""
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects.sqlite import insert
     else:
         from sqlalchemy.dialects.postgresql import insert
     statement = insert(table).values(row).on_conflict_do_nothing()
-    return connection.execute(statement.returning(*(columns or [table.c[0]]))).first()
+    return connection.execute(statement.returning(table.c[0])).first() is not None
+
+
+def is_here(connection: Connection, digest: str) -> bool:
+    """Whether the report has a row."""
+    return connection.scalar(sa.select(reports.c.seq).where(reports.c.digest == digest)) is not None
 
 
 def _durable(connection, _record) -> None:

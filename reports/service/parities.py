@@ -20,7 +20,7 @@ from ..model import EVIDENCE
 from ..parity import compare
 from . import badge
 from .archive import Archive
-from .database import insert_once, parities, reading, reports, writing
+from .database import THREADS, insert_once, is_here, parities, reading, reports, writing
 
 FORMATS = {
     "page": "text/html; charset=utf-8",
@@ -31,6 +31,7 @@ FORMATS = {
 
 
 AT_ONCE = 2  # that one worker computes: so many pairs of the largest reports fit its memory
+WAITING = THREADS // 2  # of its threads, for verdicts: the others answer what is kept, and take uploads
 
 
 class Busy(Exception):
@@ -68,6 +69,7 @@ class Parities:
         self.archive, self.most, self.patience = archive, most, patience
         self.computed = 0
         self._room = threading.BoundedSemaphore(AT_ONCE)
+        self._waiting = threading.BoundedSemaphore(WAITING)
         self._turns: dict[tuple[str, str], tuple[threading.Lock, int]] = {}
         self._guard = threading.Lock()
 
@@ -77,11 +79,7 @@ class Parities:
         """
         found = self._kept(left, right, form)
         if found is None:
-            with self._turn(left, right):  # of many who ask at once, one computes
-                found = self._kept(left, right, form)
-                if found is None:
-                    self._compute(left, right)
-                    found = self._kept(left, right, form)
+            found = self._awaited(left, right, form)
         if found is None:
             raise Unknown(left)  # removed in between
         return Rendering(found[0], f'"{rules()}-{left[:16]}-{right[:16]}-{form}"', found[1])
@@ -135,6 +133,19 @@ class Parities:
             row = connection.execute(query).first()
         return None if row is None else (bytes(row[0]), row.verdict)
 
+    def _awaited(self, left: str, right: str, form: str) -> tuple[bytes, str] | None:
+        if not self._waiting.acquire(blocking=False):
+            raise Busy
+        try:
+            with self._turn(left, right):  # of many who ask at once, one computes
+                found = self._kept(left, right, form)
+                if found is None:
+                    self._compute(left, right)
+                    found = self._kept(left, right, form)
+                return found
+        finally:
+            self._waiting.release()
+
     def _compute(self, left: str, right: str) -> None:
         rows = [self._row(digest) for digest in (left, right)]
         if not self._room.acquire(timeout=self.patience):
@@ -144,7 +155,7 @@ class Parities:
         finally:
             self._room.release()
         with writing(self.archive.engine, left, right) as connection:
-            if all(_is_here(connection, digest) for digest in (left, right)):
+            if all(is_here(connection, digest) for digest in (left, right)):
                 insert_once(connection, parities, row)
                 self._make_room(connection)
 
@@ -223,10 +234,6 @@ def _latest(platform: str, commit: str | None) -> sa.Subquery:
 
 def _key(left: str, right: str) -> tuple[sa.ColumnElement[bool], ...]:
     return parities.c.left == left, parities.c.right == right, parities.c.rules == rules()
-
-
-def _is_here(connection: Connection, digest: str) -> bool:
-    return connection.scalar(sa.select(reports.c.seq).where(reports.c.digest == digest)) is not None
 
 
 def _page(result) -> str:

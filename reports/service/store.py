@@ -3,9 +3,10 @@
     incoming/       what is arriving; the process that writes a file holds a lock on it
     reports/ab/     ab….xml
 
-An upload is written and synced under a name of its own, linked to its true name, then its row is added, and
-after the commit it loses its first name. What a killed process leaves is therefore in incoming/, unlocked,
-and says by its number of links how far it came.
+An upload is written and synced under a name of its own (.part). In one transaction its row is added and the
+file linked (.link) and renamed to its true name; after the commit it loses its first name. A removal renames
+the file back here (.removed) before its commit. What a killed process leaves is therefore in incoming/,
+unlocked; if it has two links or is .removed, the row says whether the true name stays.
 """
 
 import contextlib
@@ -32,6 +33,7 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self._file, self.path = _locked(folder)
         self._hash, self.size = hashlib.sha256(), 0
+        self._stays = False
 
     def write(self, data: bytes) -> None:
         with disk_full():
@@ -46,8 +48,13 @@ class Spool:
             os.fsync(self._file.fileno())
         return self._hash.hexdigest()
 
+    def leave(self) -> None:
+        """Closing it will not remove it: it stays for the next sweep."""
+        self._stays = True
+
     def close(self) -> None:
-        self.path.unlink(missing_ok=True)
+        if not self._stays:
+            self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # what a full disk left in the buffer is of no use now
             self._file.close()
 
@@ -64,9 +71,16 @@ class Store:
         return self.reports / digest[:2] / f"{digest}.xml"
 
     def intact(self, digest: str, size: int) -> bool:
-        """Whether the file is there and as long as it should be; `digest_of` says whether it is right."""
+        """Whether the file is there and as long as it should be; `sound` says whether it is right."""
         try:
             return self.path(digest).stat().st_size == size
+        except FileNotFoundError:
+            return False
+
+    def sound(self, digest: str) -> bool:
+        """Whether the file is there and is, by its hash, what its name says."""
+        try:
+            return digest_of(self.path(digest)) == digest
         except FileNotFoundError:
             return False
 
@@ -79,7 +93,11 @@ class Store:
                 path.parent.mkdir(mode=0o700, exist_ok=True)
                 _sync_folder(self.reports)
             os.link(spool.path, step)
-            os.replace(step, path)
+            try:
+                os.replace(step, path)
+            except OSError:
+                step.unlink(missing_ok=True)
+                raise
             _sync_folder(path.parent)
 
     def withdraw(self, digest: str) -> Path | None:
@@ -140,7 +158,8 @@ def _locked(folder: Path):
             if os.fstat(file.fileno()).st_nlink:
                 return file, path
         except BlockingIOError:
-            pass  # a sweep got in between the two lines above; it removes the file
+            # A sweep, or a check, which removes nothing, got in between the two lines above.
+            path.unlink(missing_ok=True)
         file.close()
 
 

@@ -8,6 +8,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
     transaction_per_migration=False,
+    transactional_ddl=True,  # of SQLite as well, which alembic would not trust with it
     render_as_batch=True,
 )
 with context.begin_transaction():

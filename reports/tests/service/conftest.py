@@ -1,16 +1,18 @@
 """Fixtures: an application in this process on either database, and reports to send to it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from reports.service import scratch, tokens
 from reports.service.app import create
-from reports.service.database import connect, migrate, writing
+from reports.service.database import connect, migrate, reports, writing
 from reports.service.settings import Settings
 
 from ..build import Draft
@@ -120,6 +122,15 @@ def fresh_database(url: str) -> str:
         connection.execute("DROP SCHEMA public CASCADE")
         connection.execute("CREATE SCHEMA public")
     return url
+
+
+@contextmanager
+def emptied_after(engine: sa.Engine, *digests: str) -> Iterator[sa.Connection]:
+    """In place of `writing`: somebody removes every report as soon as the transaction has ended."""
+    with writing(engine, *digests) as connection:
+        yield connection
+    with writing(engine) as connection:
+        connection.execute(reports.delete())
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 import pytest
 
 from reports.certificate import attest, generate, load_signer
-from reports.service.certificates import MAX_ENVELOPE, load_keys
+from reports.service.certificates import MAX_ENVELOPE, Certificates, load_keys
 from reports.service.settings import SettingsError
 
-from .conftest import Site
+from .conftest import Site, emptied_after
 
 MEDIA = {"Content-Type": "application/vnd.dsse.envelope.v1+json"}
 
@@ -196,6 +196,23 @@ def test_a_report_that_is_removed_meanwhile_gets_no_certificate(trusting, envelo
     answer = sent(trusting, envelope)
     assert answer.status_code == 422
     assert "removed just now" in answer.json()["detail"]
+
+
+def test_a_certificate_is_acknowledged_whatever_becomes_of_its_reports_then(trusting, envelope, monkeypatch):
+    monkeypatch.setattr("reports.service.certificates.writing", emptied_after)
+    assert sent(trusting, envelope).status_code == 201
+
+
+def test_a_certificate_is_verified_in_the_room_that_uploads_share(trusting, envelope, monkeypatch):
+    real, taken = Certificates.keep, []
+
+    def keep(*arguments):
+        taken.append(trusting.app.state.reading.borrowed_tokens)
+        return real(*arguments)
+
+    monkeypatch.setattr(Certificates, "keep", keep)
+    assert sent(trusting, envelope).status_code == 201
+    assert taken == [1]
 
 
 def test_keys_that_cannot_be_read_stop_the_start(tmp_path, signed):

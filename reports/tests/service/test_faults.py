@@ -172,7 +172,7 @@ def test_a_sweep_leaves_alone_what_is_arriving(site, cuda_xml):
     spool.close()
 
 
-def test_a_new_file_that_a_sweep_took_for_a_leftover_is_begun_again(site, monkeypatch):
+def test_a_new_file_that_a_sweep_or_a_check_took_for_a_leftover_is_begun_again(site, monkeypatch):
     incoming = site.service.archive.store.incoming
     real, turns = store.fcntl.flock, iter(("locked", "unlinked"))
 
@@ -186,7 +186,7 @@ def test_a_new_file_that_a_sweep_took_for_a_leftover_is_begun_again(site, monkey
 
     monkeypatch.setattr(store.fcntl, "flock", flock)
     spool = Spool(incoming)
-    assert spool.path.exists()
+    assert list(incoming.iterdir()) == [spool.path]
     assert next(turns, None) is None
     spool.close()
 
@@ -205,19 +205,48 @@ def test_when_the_commit_fails_the_file_loses_its_name(site, cuda_xml, monkeypat
     assert site.post(cuda_xml).status_code == 201
 
 
+def fail_next_commit(site) -> None:
+    def fail(_connection):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    sa.event.listen(site.service.engine, "commit", fail, once=True)
+
+
+def test_a_file_that_cannot_lose_its_name_then_loses_it_at_the_next_sweep(either, cuda_xml, monkeypatch):
+    monkeypatch.setattr(Archive, "_drop_file_without_row", lambda *_: 1 / 0)
+    fail_next_commit(either)
+    assert either.post(cuda_xml).status_code == 500
+    assert [path.suffix for path in either.files()] == [".part", ".xml"]
+    assert either.service.archive.sweep() == 1
+    assert either.files() == []
+
+
+def test_when_the_commit_of_a_removal_fails_the_file_is_put_back(either, cuda_xml):
+    digest = either.stored(cuda_xml)
+    fail_next_commit(either)
+    answer = either.client.delete(f"/reports/{digest}", headers=either.authorization("admin"))
+    assert answer.status_code == 500
+    assert [path.stem for path in either.files()] == [digest]
+    assert either.get(f"/reports/{digest}/xml").content == cuda_xml
+
+
 FULL = {
     "it is synced": ("fsync", errno.ENOSPC),
     "it is linked": ("link", errno.EDQUOT),
     "its folder is made": ("mkdir", errno.ENOSPC),
+    "it is given its name": ("replace", errno.ENOSPC),
 }
 
 
 @pytest.mark.parametrize("when", FULL)
 def test_on_a_full_disk_an_upload_is_refused_and_leaves_nothing(site, cuda_xml, monkeypatch, when):
     name, code = FULL[when]
+    real, first = getattr(os, name), iter([True])
 
-    def full(*_, **__):
-        raise OSError(code, os.strerror(code))
+    def full(*arguments, **options):
+        if next(first, False):
+            raise OSError(code, os.strerror(code))
+        return real(*arguments, **options)
 
     monkeypatch.setattr(os, name, full)
     answer = site.post(cuda_xml)

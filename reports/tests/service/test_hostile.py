@@ -204,12 +204,14 @@ def real(tmp_path_factory: pytest.TempPathFactory):
     assert server.stop() == 0
 
 
-def start_of_upload(token: str, *headers: str) -> bytes:
+def start_of_upload(
+    token: str, *headers: str, path: str = "/reports", media: str = "application/xml"
+) -> bytes:
     lines = (
-        "POST /reports HTTP/1.1",
+        f"POST {path} HTTP/1.1",
         "Host: x",
         f"Authorization: Bearer {token}",
-        "Content-Type: application/xml",
+        f"Content-Type: {media}",
     )
     return "\r\n".join((*lines, *headers, "", "")).encode()
 
@@ -258,19 +260,26 @@ def test_a_body_of_1_gb_of_unknown_length_is_refused_at_the_limit(real):
     assert leftovers(data) == []
 
 
-def test_an_upload_that_stalls_is_ended(real):
+UPLOADS = [("/reports", "application/xml"), ("/certificates", "application/json")]
+
+
+@pytest.mark.parametrize(("path", "media"), UPLOADS)
+def test_an_upload_that_stalls_is_ended(real, path, media):
     server, token, data = real
-    with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(start_of_upload(token, "Content-Length: 1000") + b"<testsuites>")
+    start = start_of_upload(token, "Content-Length: 1000", path=path, media=media)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(start + b"<testsuites>")
         assert answer_of(connection)[0] == 408
     assert leftovers(data) == []
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(real):
+@pytest.mark.parametrize(("path", "media"), UPLOADS)
+def test_an_upload_that_breaks_off_leaves_nothing(real, path, media):
     server, token, data = real
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
-        connection.sendall(start_of_upload(token, "Content-Length: 1000") + b"<testsuites>")
-    scratch.until(lambda: '"status": 400' in (data / "log").read_text())
+        start = start_of_upload(token, "Content-Length: 1000", path=path, media=media)
+        connection.sendall(start + b"<testsuites>")
+    scratch.until(lambda: f'"path": "{path}", "status": 400' in (data / "log").read_text())
     assert leftovers(data) == []
 
 

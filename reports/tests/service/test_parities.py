@@ -154,11 +154,14 @@ def test_only_so_many_are_kept(make_site, written):
         assert connection.exec_driver_sql("SELECT count(*) FROM parities").scalar() == 3
 
 
-def test_when_too_many_are_computed_the_client_is_told_to_come_back(make_site, cuda_xml, gfx942_xml):
+@pytest.mark.parametrize(("room", "most"), [("_room", parities.AT_ONCE), ("_waiting", parities.WAITING)])
+def test_when_too_many_are_computed_or_waited_for_the_client_is_told_to_come_back(
+    make_site, cuda_xml, gfx942_xml, room, most
+):
     site = make_site(busy_seconds=0.05)
     left, right = site.stored(cuda_xml), site.stored(gfx942_xml)
-    room: threading.BoundedSemaphore = site.service.parities._room
-    for _ in range(parities.AT_ONCE):
+    room: threading.BoundedSemaphore = getattr(site.service.parities, room)
+    for _ in range(most):
         room.acquire()
     busy = site.get(f"/parity/{left}/{right}/json")
     assert (busy.status_code, busy.headers["Retry-After"]) == (503, "1")

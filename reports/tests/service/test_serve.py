@@ -1,6 +1,7 @@
 """`tritonmoe serve` and `token`: start with nothing to configure, and say what is wrong when they cannot."""
 
 import json
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -11,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import op
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from reports.cli import main
 from reports.service import badge, scratch
-from reports.service.check import _Progress, check
-from reports.service.database import connect, metadata, migrate
+from reports.service.database import MIGRATIONS, connect, metadata, migrate
 from reports.service.migrations.versions import __path__ as versions_path
 from reports.service.settings import Settings, SettingsError, default_data, from_environment, to_environment
 
@@ -202,11 +203,59 @@ def settings(request, tmp_path) -> Settings:
 def test_the_migrations_make_the_tables_that_the_code_uses(settings):
     migrate(settings)
     migrate(settings)
+    assert_current(settings)
+
+
+def assert_current(settings: Settings) -> None:
     engine = connect(settings)
     with engine.connect() as connection:
         differences = compare_metadata(MigrationContext.configure(connection), metadata)
         assert [each for each in differences if "alembic_version" not in str(each)] == []
     engine.dispose()
+
+
+def test_a_migration_that_breaks_off_leaves_nothing_and_the_next_start_does_all_of_it(settings, monkeypatch):
+    real = op.create_table
+
+    def create_table(name, *columns, **options):
+        if name == "parities":
+            raise KeyboardInterrupt
+        real(name, *columns, **options)
+
+    monkeypatch.setattr(op, "create_table", create_table)
+    with pytest.raises(KeyboardInterrupt):
+        migrate(settings)
+    monkeypatch.undo()
+    engine = connect(settings)
+    assert sa.inspect(engine).get_table_names() == []
+    engine.dispose()
+    migrate(settings)
+    assert_current(settings)
+
+
+BATCH = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "0002", "0001"
+
+
+def upgrade():
+    with op.batch_alter_table("reports") as batch:
+        batch.alter_column("headline", existing_type=sa.Text(), nullable=True)
+"""
+
+
+def test_a_change_of_the_reports_table_takes_nothing_with_it(either, tmp_path, monkeypatch, cuda_xml):
+    digest = either.stored(cuda_xml)
+    assert either.get(f"/parity/{digest}/{digest}/badge").status_code == 200
+    shutil.copytree(MIGRATIONS, tmp_path / "migrations")
+    (tmp_path / "migrations" / "versions" / "0002_batch.py").write_text(BATCH)
+    monkeypatch.setattr("reports.service.database.MIGRATIONS", tmp_path / "migrations")
+    migrate(either.settings)
+    with either.service.engine.connect() as connection:
+        for table, rows in (("reports", 1), ("parities", 1)):
+            assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == rows
 
 
 def test_every_migration_can_be_undone(settings):
@@ -241,65 +290,6 @@ def test_sqlite_waits_for_the_disk_and_lets_readers_read(tmp_path):
         for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)):
             assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
     engine.dispose()
-
-
-def test_the_check_finds_nothing_where_nothing_is_wrong(either, cuda_xml):
-    either.stored(cuda_xml)
-    assert check(either.settings) == ([], 1)
-
-
-def damage(site, digest: str) -> None:
-    path = site.service.archive.store.path(digest)
-    path.write_bytes(path.read_bytes()[:-1] + b" ")
-
-
-def lose(site, digest: str) -> None:
-    site.service.archive.store.path(digest).unlink()
-
-
-def forget(site, digest: str) -> None:
-    with site.service.engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM reports")
-
-
-def leave(site, digest: str) -> None:
-    (site.service.archive.store.incoming / "x.part").write_bytes(b"")
-
-
-def forge(site, digest: str) -> None:
-    with site.service.engine.begin() as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO certificates (digest, left, right, received, uploaded_by, envelope) "
-            f"VALUES ('{'0' * 64}', '{digest}', '{digest}', 1, 'x', x'00')"
-        )
-
-
-FINDINGS = {
-    damage: "its file is damaged",
-    lose: "has a row and no file",
-    forget: "a file without a row",
-    leave: "left by an upload",
-    forge: "the certificate is damaged",
-}
-
-
-@pytest.mark.parametrize("spoil", FINDINGS, ids=lambda spoil: spoil.__name__)
-def test_the_check_finds_what_is_wrong(site, cuda_xml, spoil, capsys):
-    spoil(site, site.stored(cuda_xml))
-    data = ["--data", str(site.settings.data)]
-    assert main(["serve", "--check", *data]) == 1
-    assert FINDINGS[spoil] in capsys.readouterr().out
-    assert main(["serve", "--check", "--format", "json", *data]) == 1
-    (finding,) = json.loads(capsys.readouterr().out)["findings"]
-    assert FINDINGS[spoil] in finding["wrong"]
-
-
-def test_a_check_that_takes_long_says_how_far_it_is(capsys):
-    progress = _Progress(4 * 2**20)
-    progress(2**20)
-    progress.next = 0.0
-    progress(2**20)
-    assert capsys.readouterr().err == "checked 2 MiB, 50%\n"
 
 
 @pytest.mark.parametrize("verdict", ["PARITY", "DIVERGENT", "INCOMPLETE"])

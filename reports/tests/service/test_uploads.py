@@ -9,6 +9,7 @@ import pytest
 from reports.service.store import Spool
 
 from ..build import Draft
+from .conftest import emptied_after
 
 
 def sha(data: bytes) -> str:
@@ -58,10 +59,18 @@ def test_two_identical_uploads_at_once_are_one_report_and_both_are_acknowledged(
 
 def test_a_file_that_was_lost_or_damaged_is_healed_by_the_same_upload(either, cuda_xml):
     path = either.service.archive.store.path(either.stored(cuda_xml))
-    for damage in (path.unlink, lambda: path.write_bytes(cuda_xml[:-1])):
-        damage()
+    for damaged in (None, cuda_xml[:-1], cuda_xml[:-1] + b" "):
+        path.unlink()
+        if damaged is not None:
+            path.write_bytes(damaged)
         assert either.post(cuda_xml).status_code == 200
         assert path.read_bytes() == cuda_xml
+
+
+def test_an_upload_is_acknowledged_whatever_becomes_of_the_report_then(either, cuda_xml, monkeypatch):
+    either.service.archive.store.path(either.stored(cuda_xml)).unlink()
+    monkeypatch.setattr("reports.service.archive.writing", emptied_after)
+    assert either.post(cuda_xml).status_code == 200
 
 
 COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
