@@ -16,12 +16,12 @@ from typing import Any
 
 from .mutants import Mutant
 from .pool import Job, run_all
-from .trial import Item, Outcome
+from .trial import SAME, Item, Outcome
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
 PARTS = 12  # jobs that the cases of the control are dealt to
-FIRST = 6  # items that go first for what they saw before
+FIRST = 4  # items of a kind that go first for what they saw before
 QUICK = 0.7  # seconds that a test may take to be tried before the examples of the layer
 Report = Callable[[str], None]
 
@@ -243,25 +243,35 @@ def run_mutants(
             outcome = Outcome(True, "", "crash" if "died" in done.died else "hang", done.died)
         else:
             outcome = Outcome(**done.value)
+        if done.name in brief and outcome.how == SAME:
+            outcome.how = ""  # so little of it was compiled that this says nothing
         killers.add(by_id[done.name], outcome)
         yield by_id[done.name], outcome
 
 
 class Killers:
-    """What saw earlier mutants of a function sees most of its others too, so it goes first."""
+    """What saw earlier mutants of a function, or of an operator, sees most of its others too."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, str], Counter[str]] = {}
+        self._seen: dict[tuple[str, ...], Counter[str]] = {}
 
     def add(self, mutant: Mutant, outcome: Outcome) -> None:
-        if outcome.by:
-            self._seen.setdefault((mutant.file, mutant.function), Counter())[outcome.by] += 1
+        for kind in self._kinds(mutant) if outcome.by else ():
+            self._seen.setdefault(kind, Counter())[outcome.by] += 1
 
     def first(self, mutant: Mutant, items: list[Item]) -> list[Item]:
-        """The same items, those that saw most of the function's mutants before the others."""
-        most = self._seen.get((mutant.file, mutant.function), Counter()).most_common(FIRST)
-        rank = {name: number for number, (name, _) in enumerate(most)}
-        return sorted(items, key=lambda item: rank.get(item.name, FIRST))
+        """The same items, those that saw most of either kind's mutants before the others."""
+        there = {item.name for item in items}
+        names: dict[str, None] = {}
+        for kind in self._kinds(mutant):
+            seen = [(name, times) for name, times in self._seen.get(kind, {}).items() if name in there]
+            names |= dict.fromkeys(name for name, _ in sorted(seen, key=lambda row: -row[1])[:FIRST])
+        rank = {name: number for number, name in enumerate(names)}
+        return sorted(items, key=lambda item: rank.get(item.name, len(rank)))
+
+    @staticmethod
+    def _kinds(mutant: Mutant) -> tuple[tuple[str, ...], ...]:
+        return (mutant.file, mutant.function), (mutant.operator,)
 
 
 class State:

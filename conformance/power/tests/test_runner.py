@@ -227,5 +227,7 @@ def test_what_saw_a_functions_mutants_goes_first_for_its_others() -> None:
         for _ in range(times):
             killers.add(MUTANT, Outcome(bool(by), by))
     assert killers.first(MUTANT, items) == items[::-1]
-    other = Mutant(**{**vars(MUTANT), "function": "another"})
+    for change, expected in (({"function": "another"}, items[::-1]), ({"operator": "another"}, items[::-1])):
+        assert killers.first(Mutant(**{**vars(MUTANT), **change}), items) == expected
+    other = Mutant(**{**vars(MUTANT), "function": "another", "operator": "another"})
     assert killers.first(other, items) == items
