@@ -119,6 +119,14 @@ def test_every_case_is_told_once_and_no_id_is_there_twice(every):
             assert {each["id"] for each in html.having("article") if "id" in each} == set(REQUIRED), name
 
 
+def test_every_case_says_how_to_run_it_again(pages):
+    """By the command that its own example needs, where it failed; else by the whole case's."""
+    for name in ("parity", "divergent"):
+        told = len(re.findall("<dt>replay on |<dt>run it again</dt>", pages[name].html))
+        assert told >= len(REQUIRED), name
+    assert f"pytest conformance --profile certify --case {REQUIRED[0]}" in pages["parity"].text
+
+
 def test_a_cell_is_told_apart_without_colour(pages):
     cells = dict(zip(REQUIRED, pages["divergent"].grid_cells, strict=True))
     assert cells[LAYER] == "✕NaN"
