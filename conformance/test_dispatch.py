@@ -6,7 +6,8 @@ import pytest
 import torch
 from triton import knobs
 
-from tritonmoe import dispatch
+import tritonmoe
+from tritonmoe import dispatch, layer
 from tritonmoe.combine import combine
 from tritonmoe.launches import Launch, family, shipped
 
@@ -87,3 +88,22 @@ def test_either_hook_of_a_profiler_is_told_of_every_launch(
     hook.add(lambda metadata: told.append(metadata))
     combine(*inputs, weights, 1, launch)
     assert len(told) == 1
+
+
+def test_a_whole_layer_finds_its_launches_again(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device
+) -> None:
+    found = []
+
+    def watched(launch: Launch, kind: object, also: object) -> dispatch.Calls:
+        found.append((kind, dispatch.calls_of(launch, kind, also)))
+        return found[-1][1]
+
+    monkeypatch.setattr(layer, "calls_of", watched)
+    config = tritonmoe.MoEConfig(experts=4, top_k=2, hidden=16, intermediate=16)
+    tensors = [torch.ones(shape, device=device) for shape in ((3, 16), (4, 16), (4, 32, 16), (4, 16, 16))]
+    for _ in range(2):
+        tritonmoe.fused_moe(*tensors, config)
+    (kind, calls), again = found
+    assert kind is not None
+    assert again[1] is calls

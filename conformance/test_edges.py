@@ -4,6 +4,7 @@ import fcntl
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,15 @@ def test_any_number_of_experts_is_ranked(experts: int, device: torch.device) -> 
 def test_equal_scores_go_to_the_lowest_experts(value: float, scoring: str, device: torch.device) -> None:
     found = route(torch.full((33,), value), device, experts=33, top_k=5, scoring=scoring)
     assert found.topk_ids[0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_zero_of_either_sign_is_one_score(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a product underflows to differs by GPU; given as logits, for no input makes both everywhere."""
+    logits = torch.tensor([[-0.0, 0.0, -0.0, -1.0, 0.0, -2.0]], device=device)
+    monkeypatch.setattr(import_module("tritonmoe.router"), "project", lambda *_: logits)
+    config = tritonmoe.MoEConfig(experts=6, top_k=4, hidden=16, intermediate=16, renormalize=False)
+    found = tritonmoe.route(torch.zeros(1, 16, device=device), torch.zeros(6, 16, device=device), config)
+    assert found.topk_ids[0].tolist() == [0, 1, 2, 4]
 
 
 # The ends of the range

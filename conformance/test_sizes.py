@@ -22,14 +22,16 @@ TENSORS = ("x", "w_gate_up", "w_down", "ids", "weights")
 
 
 @pytest.mark.usefixtures("gigabytes")
-@pytest.mark.parametrize("dim", [0, 1])
-@pytest.mark.parametrize("which", TENSORS)
+@pytest.mark.parametrize(
+    ("which", "dim"), [(which, dim) for which in TENSORS for dim in range(3 if "w_" in which else 2)]
+)
 def test_any_tensor_may_stretch_beyond_2_31_elements(which: str, dim: int, device: torch.device) -> None:
     ids, weights = spread(5, 4), halves(5)
     made = (*exact_experts(5, 4, torch.bfloat16), ids, weights)
     expected = plain(made[:3], ids, weights)
+    far = 2 * FAR if which == "w_gate_up" else FAR  # gate rows alone are half of it
     placed = [
-        stretched(each, dim, device) if name == which else each.to(device)
+        stretched(each, dim, device, far) if name == which else each.to(device)
         for name, each in zip(TENSORS, made, strict=True)
     ]
     assert torch.equal(tritonmoe.fused_experts(*placed).cpu(), expected)
@@ -122,6 +124,38 @@ def test_groups_of_any_number_and_size_are_ranked(
     assert torch.allclose(found.topk_weights[0].double(), score[expected], rtol=2e-6, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("experts", "groups", "kept", "top_k"), [(60, 6, 3, 6), (27, 3, 1, 5), (20, 1, 1, 3), (16, 4, 2, 4)]
+)
+def test_choices_below_zero_are_ranked_like_others(
+    experts: int, groups: int, kept: int, top_k: int, device: torch.device
+) -> None:
+    """A correction may put every choice below zero, also below what stands for experts that are not there."""
+    config = tritonmoe.MoEConfig(
+        experts=experts,
+        top_k=top_k,
+        hidden=experts,
+        intermediate=16,
+        scoring="sigmoid",
+        renormalize=False,
+        expert_groups=groups,
+        groups_kept=kept,
+        correction_bias=True,
+    )
+    logits = Stream(experts, "below zero").permutation(experts).float() / 16
+    bias = -2 - torch.arange(experts).float() % 3 / 8
+    x, weight = torch.zeros(1, experts), torch.zeros(experts, experts)
+    x[0, 0], weight[:, 0] = 1, logits
+    found = tritonmoe.route(x.to(device), weight.to(device), config, bias.to(device))
+    score = torch.sigmoid(logits.double())
+    choice = score + bias.double()
+    best = choice.view(groups, -1).topk(2, dim=1).values.sum(1).topk(kept).indices
+    allowed = torch.isin(torch.arange(experts) // (experts // groups), best)
+    expected = torch.where(allowed, choice, -10).topk(top_k).indices
+    assert found.topk_ids[0].tolist() == expected.tolist()
+    assert torch.allclose(found.topk_weights[0].cpu().double(), score[expected], rtol=2e-6, atol=0)
+
+
 @pytest.mark.parametrize("top", [200.0, 3e4], ids=str)
 def test_softmax_of_large_logits_is_finite(top: float, device: torch.device) -> None:
     logits = top - torch.arange(16).float()
@@ -152,10 +186,10 @@ def test_a_batch_of_another_size_uses_no_code_of_the_last_one(
                 assert torch.equal(run(made, ids, weights, device), plain(made, ids, weights))
 
 
-def stretched(tensor: torch.Tensor, dim: int, device: torch.device) -> torch.Tensor:
+def stretched(tensor: torch.Tensor, dim: int, device: torch.device, far: int = FAR) -> torch.Tensor:
     """The same values, the last of a dimension beyond 2**31 elements; what lies between is never touched."""
     strides = list(tensor.contiguous().stride())
-    strides[dim] = -(-FAR // (tensor.shape[dim] - 1))
+    strides[dim] = -(-far // (tensor.shape[dim] - 1))
     size = 1 + sum((n - 1) * stride for n, stride in zip(tensor.shape, strides, strict=True))
     view = torch.empty(size, dtype=tensor.dtype, device=device).as_strided(tensor.shape, strides)
     return view.copy_(tensor)

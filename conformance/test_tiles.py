@@ -18,6 +18,7 @@ from tritonmoe.down import down
 from tritonmoe.gate_up import gate_up
 from tritonmoe.launches import OPTIONAL, Launch, Tile, family, shipped
 from tritonmoe.schedule import schedule
+from tritonmoe.tiles import describable
 
 BLOCK_M, BLOCK_N, BLOCK_K, SHORT = 64, 32, 32, 16
 WIDTH = 80  # two and a half blocks, or steps
@@ -85,6 +86,42 @@ def test_descriptors_reach_the_last_of_many_small_experts(
 ) -> None:
     ids = torch.tensor([[63], [40], [33], [63], [0]])
     check_exact(64, ids, dtype, device, launch_with("wide", tail, dtype), hidden=32, intermediate=16)
+
+
+ALIGNED = torch.zeros(3, 64, dtype=torch.float16)
+DESCRIBABLE = {
+    "contiguous": (ALIGNED, True),
+    "every second row": (ALIGNED[::2], True),
+    "from the second row": (ALIGNED[1:], True),
+    "rows from 16 bytes on": (ALIGNED[:, 8:], True),
+    "rows from 2 bytes on": (ALIGNED[:, 1:], False),
+    "rows from 8 bytes on": (ALIGNED[:, 4:], False),
+    "every second column": (ALIGNED[:, ::2], False),
+    "columns as rows": (ALIGNED.T, False),
+    "rows of 8 bytes": (torch.zeros(3, 4, dtype=torch.float16), False),
+    "rows of 24 bytes": (torch.zeros(3, 12, dtype=torch.float16), False),
+    "rows of 32 bytes": (torch.zeros(3, 8), True),
+    "experts 40 bytes apart": (
+        torch.zeros(100, dtype=torch.float16).as_strided((2, 3, 8), (20, 8, 1)),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DESCRIBABLE)
+def test_descriptors_are_made_of_what_they_can_read(name: str) -> None:
+    """Rows side by side, everything at multiples of 16 bytes."""
+    tensor, expected = DESCRIBABLE[name]
+    assert describable(tensor) == expected
+    assert describable(ALIGNED, tensor) == describable(tensor, ALIGNED) == expected
+
+
+@pytest.mark.parametrize("hidden", [4, 12])
+def test_a_wide_launch_reads_short_rows_by_pointers(hidden: int, device: torch.device) -> None:
+    launch = launch_with("wide", 16, torch.bfloat16)
+    check_exact(
+        4, torch.tensor([[1], [3], [1]]), torch.bfloat16, device, launch, hidden=hidden, intermediate=hidden
+    )
 
 
 def launch_with(flags: str, tail: int, dtype: torch.dtype) -> Launch:
