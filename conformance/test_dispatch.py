@@ -107,3 +107,10 @@ def test_a_whole_layer_finds_its_launches_again(
     (kind, calls), again = found
     assert kind is not None
     assert again[1] is calls
+
+
+def test_a_launch_is_chosen_by_the_rows_that_an_expert_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(layer, "select", lambda *given: asked.append(given))
+    layer._select(torch.zeros(40, 16, dtype=torch.bfloat16), 6, 8)
+    assert asked == [(torch.bfloat16, 30.0)]

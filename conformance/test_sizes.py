@@ -38,8 +38,9 @@ def test_any_tensor_may_stretch_beyond_2_31_elements(which: str, dim: int, devic
 
 
 @pytest.mark.usefixtures("gigabytes")
+@pytest.mark.parametrize("dim", [0, 1])
 @pytest.mark.parametrize("which", ["x", "router_weight"])
-def test_the_router_reads_beyond_2_31_elements(which: str, device: torch.device) -> None:
+def test_the_router_reads_beyond_2_31_elements(which: str, dim: int, device: torch.device) -> None:
     config = tritonmoe.MoEConfig(experts=8, top_k=2, hidden=24, intermediate=16)
     stream = Stream(8, "far")
     tensors = {
@@ -47,7 +48,7 @@ def test_the_router_reads_beyond_2_31_elements(which: str, device: torch.device)
         "router_weight": stream.integers((8, 24), -2, 3).float(),
     }
     near = {name: each.to(device) for name, each in tensors.items()}
-    far = {**near, which: stretched(tensors[which], 0, device)}
+    far = {**near, which: stretched(tensors[which], dim, device)}
     for found, expected in zip(
         tritonmoe.route(*far.values(), config), tritonmoe.route(*near.values(), config), strict=True
     ):

@@ -100,6 +100,7 @@ DESCRIBABLE = {
     "columns as rows": (ALIGNED.T, False),
     "rows of 8 bytes": (torch.zeros(3, 4, dtype=torch.float16), False),
     "rows of 24 bytes": (torch.zeros(3, 12, dtype=torch.float16), False),
+    "experts": (torch.zeros(2, 3, 8), True),
     "rows of 32 bytes": (torch.zeros(3, 8), True),
     "experts 40 bytes apart": (
         torch.zeros(100, dtype=torch.float16).as_strided((2, 3, 8), (20, 8, 1)),
