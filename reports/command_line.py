@@ -10,6 +10,19 @@ from .model import ReportError
 from .wording import printable
 
 
+def command(
+    subparsers: argparse._SubParsersAction, name: str, summary: str, epilog: str
+) -> argparse.ArgumentParser:
+    """A parser whose help begins with the summary and ends with the epilog: examples, exit codes."""
+    return subparsers.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def guarded(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
     """The command, for which bad input is one line on standard error and exit code 2."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from . import fanin_command, history_command, machine, markdown, text
 from .certificate import commands as certificate_commands
-from .command_line import guarded, write
+from .command_line import command, guarded, write
 from .executed import read_coverage
 from .model import ReportError
 from .parity import compare
@@ -50,7 +50,7 @@ examples:
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Adds the commands to the dispatcher's subparsers."""
-    parity = _command(subparsers, "parity", "compare two reports and give the verdict", _PARITY_EPILOG)
+    parity = command(subparsers, "parity", "compare two reports and give the verdict", _PARITY_EPILOG)
     parity.add_argument("left", metavar="LEFT", help="a report: the JUnit XML file of one platform")
     parity.add_argument("right", metavar="RIGHT", help="the report to compare it with")
     parity.add_argument(
@@ -68,7 +68,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     _of_the_suite(parity)
     parity.set_defaults(run=guarded(_parity))
 
-    page = _command(subparsers, "page", "one report as an HTML page", _PAGE_EPILOG)
+    page = command(subparsers, "page", "one report as an HTML page", _PAGE_EPILOG)
     page.add_argument("report", metavar="REPORT", help="the JUnit XML file of one platform")
     page.add_argument("-o", "--output", metavar="FILE", help="write there (default: standard output)")
     page.add_argument("--waivers", metavar="FILE", help="a TOML file of known, owned, temporary failures")
@@ -79,16 +79,6 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     fanin_command.register(subparsers)
     service_commands.register(subparsers)
     certificate_commands.register(subparsers)
-
-
-def _command(subparsers, name: str, summary: str, epilog: str) -> argparse.ArgumentParser:
-    return subparsers.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
 
 
 def _of_the_suite(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from ..command_line import command
 from ..wording import printable
 
 NAMES = ("serve", "token", "push")
@@ -57,7 +58,7 @@ examples:
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Adds the commands to the dispatcher's subparsers."""
-    serve = _command(subparsers, "serve", "start the service that keeps reports", _SERVE_EPILOG)
+    serve = command(subparsers, "serve", "start the service that keeps reports", _SERVE_EPILOG)
     _add_data(serve)
     serve.add_argument(
         "--host", default=HOST, help=f"address to listen at (default: {HOST}, this machine alone)"
@@ -79,7 +80,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     )
     serve.set_defaults(run=_guarded(_serve))
 
-    token = _command(subparsers, "token", "make, list and revoke the service's tokens", _TOKEN_EPILOG)
+    token = command(subparsers, "token", "make, list and revoke the service's tokens", _TOKEN_EPILOG)
     actions = token.add_subparsers(metavar="ACTION", dest="action", required=True)
     add = actions.add_parser("add", help="make a token and print it")
     add.add_argument("name", metavar="NAME", help="who or what it is for")
@@ -93,7 +94,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
         _add_data(each)
     token.set_defaults(run=_guarded(_token))
 
-    push = _command(subparsers, "push", "send reports to a service", _PUSH_EPILOG)
+    push = command(subparsers, "push", "send reports to a service", _PUSH_EPILOG)
     push.add_argument("files", metavar="FILE", nargs="+", help="a report: the JUnit XML file of one platform")
     push.add_argument("--url", required=True, help="of the service, as https://reports.example.org")
     push.add_argument(
@@ -115,16 +116,6 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     )
     push.add_argument("--format", choices=("text", "json"), default="text", help="(default: text)")
     push.set_defaults(run=_guarded(_push))
-
-
-def _command(subparsers, name: str, summary: str, epilog: str) -> argparse.ArgumentParser:
-    return subparsers.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
