@@ -12,7 +12,8 @@ FILTERS = [
     ({"words": "every output equal"}, 27),
     ({"words": "MIXTRAL   zipf bfloat16"}, 6),
     ({"words": "y[12, 45]"}, 2),
-    ({"words": "--case layer/mixtral"}, 1),
+    ({"words": "--case layer/mixtral"}, 9),
+    ({"words": "--case layer/mixtral", "outcome": "diverges"}, 1),
     ({"words": "no such thing"}, 0),
     ({"words": "<b>"}, 0),
 ]
