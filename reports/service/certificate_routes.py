@@ -2,17 +2,15 @@
 
 from typing import Annotated
 
-import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
-from starlette.requests import ClientDisconnect
 
 from ..wording import printable
 from .access import May
 from .archive import Full
 from .certificates import MAX_ENVELOPE, NotVerified
-from .problems import Problem, responses
+from .problems import Problem, arriving, responses
 from .shapes import Before, CertificateEntry, CertificatePage, Digest, DigestFilter, Limit, next_of
 from .state import service_of
 from .tokens import Holder, Scope
@@ -99,16 +97,11 @@ def envelope(request: Request, digest: Digest) -> Response:
 
 async def _received(request: Request) -> bytes:
     envelope = bytearray()
-    try:
-        with anyio.fail_after(service_of(request).settings.upload_seconds):
-            async for chunk in request.stream():
-                envelope += chunk
-                if len(envelope) > MAX_ENVELOPE:
-                    raise _too_large()
-    except TimeoutError:
-        raise Problem(408, "the upload took too long to arrive", {"Connection": "close"}) from None
-    except ClientDisconnect:
-        raise Problem(400, "the upload ended before its end") from None
+    with arriving(service_of(request).settings.upload_seconds):
+        async for chunk in request.stream():
+            envelope += chunk
+            if len(envelope) > MAX_ENVELOPE:
+                raise _too_large()
     return bytes(envelope)
 
 

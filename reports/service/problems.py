@@ -1,15 +1,18 @@
 """Errors as the client sees them: problem details for HTTP APIs (RFC 9457), one short sentence each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
+import anyio
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ..wording import printable
 
@@ -112,3 +115,15 @@ def _database(request: Request, error: Exception) -> JSONResponse:
     if "is full" in str(cause) or getattr(cause, "sqlstate", "") == _DISK_FULL:
         return response(request, full())
     return response(request, busy("the database is busy or cannot be reached; come back"))
+
+
+@contextmanager
+def arriving(seconds: float) -> Iterator[None]:
+    """Around the reading of a body: it has so many seconds, and has to be whole."""
+    try:
+        with anyio.fail_after(seconds):
+            yield
+    except TimeoutError:
+        raise Problem(408, "the upload took too long to arrive", {"Connection": "close"}) from None
+    except ClientDisconnect:
+        raise Problem(400, "the upload ended before its end") from None

@@ -7,17 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
-from starlette.requests import ClientDisconnect
 
 from ..model import ReportError
 from ..wording import printable
 from .access import May
 from .archive import Damaged, Filters, Full, name_of
-from .problems import Problem, busy, full, responses
+from .problems import Problem, arriving, busy, full, responses
 from .shapes import (
     Before,
     CommitFilter,
@@ -225,17 +223,13 @@ async def _spooled(request: Request, service: Service) -> AsyncIterator[Spool]:
     spool = None
     try:
         spool = Spool(service.archive.store.incoming)
-        with anyio.fail_after(service.settings.upload_seconds):
+        with arriving(service.settings.upload_seconds):
             async for chunk in request.stream():
                 if spool.size + len(chunk) > service.settings.max_bytes:
                     raise _too_large(service.settings.max_bytes)
                 spool.write(chunk)
         service.metrics.bytes.inc(spool.size)
         yield spool
-    except TimeoutError:
-        raise Problem(408, "the upload took too long to arrive", {"Connection": "close"}) from None
-    except ClientDisconnect:
-        raise Problem(400, "the upload ended before its end") from None
     except DiskFull:
         raise full() from None
     finally:
