@@ -15,6 +15,7 @@ from tritonmoe.combine import combine
 from tritonmoe.down import down
 from tritonmoe.gate_up import gate_up
 from tritonmoe.launches import Lanes, family, shipped
+from tritonmoe.router import choose_kernel
 from tritonmoe.schedule import Schedule, schedule
 
 FAR = 2**31 + 2**10  # elements
@@ -53,6 +54,18 @@ def test_the_router_reads_beyond_2_31_elements(which: str, dim: int, device: tor
         tritonmoe.route(*far.values(), config), tritonmoe.route(*near.values(), config), strict=True
     ):
         assert torch.equal(found, expected)
+
+
+@pytest.mark.usefixtures("gigabytes")
+def test_a_tokens_logits_may_begin_beyond_2_31_elements(device: torch.device) -> None:
+    """The kernel alone: the router's own logits would need millions of tokens."""
+    logits = stretched(Stream(4, "logits").permutation(32).view(4, 8).float(), 0, device, 3 * 2**30)
+    ids, weights = (torch.zeros(4, 2, dtype=dtype, device=device) for dtype in (torch.int32, torch.float32))
+    groups = dict(GROUPS=1, GROUPS_PAD=1, GROUPS_KEPT=1, GROUP_SIZE=8, GROUP_SIZE_PAD=8)
+    flags = dict(SIGMOID=False, RENORMALIZE=False, HAS_BIAS=False)
+    given = (logits, None, ids, weights, 4, logits.stride(0), 0, 1.0)
+    choose_kernel[(2,)](*given, TOP_K=2, TOP_K_PAD=2, **groups, **flags, BLOCK_T=2)
+    assert torch.equal(ids.cpu().long(), logits.cpu().topk(2, dim=1).indices)
 
 
 @pytest.mark.usefixtures("gigabytes")

@@ -1,0 +1,252 @@
+"""What is launched: as many programs as there is work and no more, with the parameters that sizes ask for.
+
+No result shows any of this: a program too many does nothing, and another order of the same work only takes
+longer.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from math import ceil
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+import tritonmoe
+from conformance import reference, stages
+from conformance.test_tiles import FLAGS, launch_with
+from tritonmoe import schedule, tiles
+from tritonmoe.dispatch import Calls
+from tritonmoe.launches import Launch, Tile
+from tritonmoe.tiles import locate_tile, turn_of
+
+Values = dict[str, Any]
+
+
+class Launched(NamedTuple):
+    """A launch of a kernel: its grid, and its arguments and meta-parameters by name."""
+
+    kernel: str
+    grid: tuple[int, int, int]
+    given: Values
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[Launched]:
+    """Every launch from now on."""
+    made: list[Launched] = []
+    launch = Calls.launch
+
+    def watched(calls: Calls, kernel: Any, grid: Any, arguments: Any, meta: Callable[[], Values], name: str):
+        given = {**dict(zip(kernel.arg_names, arguments, strict=False)), **meta()}
+        made.append(Launched(kernel.fn.__name__, tuple(grid), given))
+        launch(calls, kernel, grid, arguments, meta, name)
+
+    monkeypatch.setattr(Calls, "launch", watched)
+    return made
+
+
+def blocks(values: Values, size: str, block: str) -> int:
+    return ceil(values[size] / values[block])
+
+
+GRIDS: dict[str, Callable[[Values], tuple[int, ...]]] = {
+    "project_kernel": lambda v: (blocks(v, "tokens", "BLOCK_M"), blocks(v, "rows", "BLOCK_N")),
+    "choose_kernel": lambda v: (blocks(v, "tokens", "BLOCK_T"),),
+    "few_kernel": lambda v: (1 + blocks(v, "slots", "MINE"),),
+    "count_kernel": lambda v: (blocks(v, "slots", "share"),),
+    "place_kernel": lambda v: (v["blocks"],),
+    "pack_kernel": lambda v: (len(v["packed"]), blocks(v, "hidden", "BLOCK")),
+    "gate_up_kernel": lambda v: (v["max_tiles"] * blocks(v, "intermediate", "BLOCK_N"),),
+    "down_kernel": lambda v: (v["max_tiles"] * blocks(v, "hidden", "BLOCK_N"),),
+    "combine_kernel": lambda v: (len(v["y"]), blocks(v, "hidden", "BLOCK")),
+}
+SHAPES = [(5, 64, 48), (70, 80, 64)]  # tokens, hidden, intermediate: whole blocks of 32, and not
+
+
+@pytest.mark.parametrize(("tokens", "hidden", "intermediate"), SHAPES)
+@pytest.mark.parametrize("flags", FLAGS)
+def test_no_launch_has_programs_without_work(
+    flags: str, tokens: int, hidden: int, intermediate: int, launched: list[Launched], device: torch.device
+) -> None:
+    """Of a schedule the host knows the most tiles that it can have; the shared expert has all rows."""
+    launch = small_blocks(launch_with(flags, 16, torch.bfloat16))
+    run_layer(tokens, hidden, intermediate, launch, device)
+    there = {each.kernel for each in launched}
+    assert there >= set(GRIDS) - {"pack_kernel", "few_kernel", "count_kernel", "place_kernel"}
+    for each in launched:
+        expected = GRIDS[each.kernel](each.given)
+        if each.given.get("PERSISTENT"):
+            expected = (min(*expected, tiles.multiprocessors()),)
+        assert each.grid == (*expected, 1, 1)[:3], each.kernel
+        if "max_tiles" in each.given:
+            assert each.given["max_tiles"] == most_tiles(each.given), each.kernel
+
+
+@pytest.mark.parametrize(("tokens", "hidden", "intermediate"), SHAPES)
+@pytest.mark.parametrize("flags", FLAGS)
+def test_kernels_are_compiled_for_what_their_sizes_need(
+    flags: str, tokens: int, hidden: int, intermediate: int, launched: list[Launched], device: torch.device
+) -> None:
+    """No masks where a sum is of whole blocks; rows that lie in order are read so, whatever top_k is; nothing
+    rides along in one dense expert. Rows are copied into order for descriptors alone.
+    """
+    run_layer(tokens, hidden, intermediate, small_blocks(launch_with(flags, 16, torch.bfloat16)), device)
+    depths = {"project_kernel": "hidden", "gate_up_kernel": "hidden", "down_kernel": "intermediate"}
+    for each in launched:
+        given = each.given
+        if each.kernel in depths:
+            assert given["EVEN_K"] == (given[depths[each.kernel]] % given["BLOCK_K"] == 0)
+        if each.kernel == "gate_up_kernel":
+            assert given["IN_ORDER"] == (given["DENSE"] or bool(FLAGS[flags].get("packed")))
+            assert given["TOP_K"] == (1 if given["IN_ORDER"] else 2)
+            if given["WIDE"]:
+                experts = len(given["w_gate_up"])
+                assert list(given["w_tiles"].shape) == [experts, 2, intermediate, hidden]
+        if "DENSE" in given:
+            assert given["TAIL"] == (0 if given["DENSE"] else 16)
+    copies = [each for each in launched if each.kernel == "pack_kernel"]
+    assert len(copies) == bool(FLAGS[flags].get("packed"))
+
+
+@pytest.mark.parametrize("slots", [1, 255, 256, 257, 4096, 65536, 1_000_001])
+@pytest.mark.parametrize("experts_pad", [64, 256, 1024, 2**17])
+@pytest.mark.parametrize("chunk", [64, 256])
+def test_a_large_batch_is_split_as_far_as_it_pays(slots: int, experts_pad: int, chunk: int) -> None:
+    """Whole chunks, the fewest that keep to 128 programs, or to as many as have 65536 counts in all."""
+    most = max(1, min(128, 65536 // experts_pad))
+    share = schedule._share(slots, experts_pad, chunk)
+    assert share % chunk == 0
+    assert ceil(slots / share) <= most
+    assert share == chunk or ceil(slots / (share - chunk)) > most
+
+
+PERSISTENT = [(0, 7, 7), (1, 3, 3), (1, 4, 4), (1, 900, 4), (2, 7, 7), (2, 900, 8)]
+
+
+@pytest.mark.parametrize(("persistent", "work", "expected"), PERSISTENT)
+def test_persistent_programs_are_as_many_as_run_at_once(
+    persistent: int, work: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU of 4 multiprocessors."""
+    monkeypatch.setattr(tiles, "multiprocessors", lambda: 4)
+    tile = Tile(64, 32, 32, 1, {}, persistent=persistent)
+    assert tiles.programs(tile, work) == (expected, 1, 1)
+
+
+def run_layer(tokens: int, hidden: int, intermediate: int, launch: Launch, device: torch.device) -> None:
+    """With a shared expert, 8 experts, and 2 of them for each token."""
+    config = tritonmoe.MoEConfig(
+        experts=8, top_k=2, hidden=hidden, intermediate=intermediate, shared_intermediate=intermediate
+    )
+    shapes = [(tokens, hidden), (8, hidden), (8, 2 * intermediate, hidden), (8, hidden, intermediate)]
+    shapes += [(2 * intermediate, hidden), (hidden, intermediate)]
+    *tensors, both, back = (torch.zeros(shape, dtype=torch.bfloat16, device=device) for shape in shapes)
+    tritonmoe.fused_moe(*tensors, config, shared=tritonmoe.SharedExperts(both, back), launch=launch)
+
+
+def small_blocks(launch: Launch) -> Launch:
+    """Vectors of 32 elements, two launches for a schedule of more than 128 slots, and narrow router tiles."""
+    less = {name: dataclasses.replace(getattr(launch, name), lanes=32) for name in ("choose", "sum")}
+    project = dataclasses.replace(launch.project, block_m=16, block_n=16, block_k=32)
+    sort = dataclasses.replace(launch.sort, lanes=128)
+    return dataclasses.replace(launch, **less, sort=sort, project=project)
+
+
+def most_tiles(given: Values) -> int:
+    """A slot a tile while experts last; then whole tiles. Or those of one dense expert's rows."""
+    rows, height = given["rows"], given["BLOCK_M"]
+    return ceil(rows / height) if given["DENSE"] else rows // height + min(8, rows)
+
+
+# The order in which programs take work
+
+
+@triton.jit
+def turns_kernel(turns, work, tile_count, n_blocks):
+    item = tl.program_id(0)
+    tl.store(turns + item, turn_of(item, work, tile_count, n_blocks))
+
+
+@pytest.mark.parametrize("n_blocks", [1, 3])
+@pytest.mark.parametrize(("busy", "others"), [(0, 4), (4, 0), (2, 2), (1, 5), (5, 2)])
+def test_busy_experts_and_others_take_turns(
+    busy: int, others: int, n_blocks: int, device: torch.device
+) -> None:
+    """For as long as there are both; each item once."""
+    work = (busy + others) * n_blocks
+    turns = torch.full((work,), -1, dtype=torch.int32, device=device)
+    counts = torch.tensor([busy + others, busy, 0], dtype=torch.int32, device=device)
+    turns_kernel[(work,)](turns, work, counts, n_blocks)
+    first, second = list(range(busy * n_blocks)), list(range(busy * n_blocks, work))
+    both = min(len(first), len(second))
+    expected = [item for pair in zip(first, second, strict=False) for item in pair]
+    assert turns.tolist() == expected + first[both:] + second[both:]
+
+
+@triton.jit
+def places_kernel(
+    places,
+    offsets,
+    tile_expert,
+    tile_row,
+    rows,
+    columns,
+    DENSE: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    TAIL: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    GROUP_M: tl.constexpr,
+):
+    item = tl.program_id(0)
+    plan = (offsets, tile_expert, tile_row, None)
+    expert, row, end, column = locate_tile(item, plan, rows, columns, DENSE, BLOCK_M, TAIL, BLOCK_N, GROUP_M)
+    tl.store(places + 4 * item, expert)
+    tl.store(places + 4 * item + 1, row)
+    tl.store(places + 4 * item + 2, end)
+    tl.store(places + 4 * item + 3, column)
+
+
+BLOCK_M, BLOCK_N, COLUMNS = 16, 32, 80
+ROWS = (1, 0, 16, 40, 120, 33)  # of experts: up to eight tiles
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["experts", "dense"])
+@pytest.mark.parametrize("group_m", [1, 2, 3, 8])
+@pytest.mark.parametrize("tail", [0, 8])
+def test_tiles_of_an_expert_share_its_columns_in_groups_of_nearly_one_size(
+    tail: int, group_m: int, dense: bool, device: torch.device
+) -> None:
+    """Up to GROUP_M of them take a block of columns before the next one; an expert's work is all together."""
+    launch = dataclasses.replace(launch_with("plain", tail, torch.bfloat16), block_m=BLOCK_M)
+    ids = torch.cat([torch.full((number, 1), expert) for expert, number in enumerate(ROWS)])
+    if dense:
+        plan, tail = reference.plan(torch.zeros(120, 1), 1, reference.Heights(BLOCK_M, 0)), 0
+    else:
+        plan = reference.plan(ids, len(ROWS), stages.heights_of(launch))
+    order = work_in_order(plan, group_m)
+    given = (each.int().to(device) for each in (plan.offsets, plan.tile_expert, plan.tile_row))
+    places = torch.full((len(order), 4), -1, dtype=torch.int32, device=device)
+    parameters = (dense, BLOCK_M, tail, BLOCK_N, group_m)
+    places_kernel[(len(order),)](places, *given, int(plan.offsets[-1]), COLUMNS, *parameters)
+    assert [tuple(each) for each in places.tolist()] == order
+
+
+def work_in_order(plan: reference.Plan, group_m: int) -> list[tuple[int, int, int, int]]:
+    """(expert, first row, end of the expert's rows, column block) of every item."""
+    offsets, rows_of = plan.offsets.tolist(), {}
+    for expert, row in zip(plan.tile_expert.tolist(), plan.tile_row.tolist(), strict=True):
+        rows_of.setdefault(expert, []).append(row)
+    made = []
+    for expert, rows in rows_of.items():
+        size = ceil(len(rows) / ceil(len(rows) / group_m))
+        for first in range(0, len(rows), size):
+            group = rows[first : first + size]
+            made += [
+                (expert, row, offsets[expert + 1], column)
+                for column in range(ceil(COLUMNS / BLOCK_N))
+                for row in group
+            ]
+    return made
