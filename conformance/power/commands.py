@@ -107,7 +107,12 @@ def _run(scratch, chosen, state, workers: int, brief) -> None:
 
     from . import runner
 
-    todo = [mutant for mutant in chosen if state.get(mutant) is None]
+    killers, todo = runner.Killers.on_record(), []
+    for mutant in chosen:
+        if (outcome := state.get(mutant)) is None:
+            todo.append(mutant)
+        else:
+            killers.add(mutant, outcome)
     if not todo:
         return
     zeros = runner.control_mutant(scratch.pristine)
@@ -119,7 +124,7 @@ def _run(scratch, chosen, state, workers: int, brief) -> None:
         if not outcome.killed:
             raise runner.CannotRun(f"a layer that writes zeros passes the suite:\n{mutant.diff}")
     progress = runner.Progress(len(todo))
-    for mutant, outcome in runner.run_mutants(scratch, suite, todo, workers, brief):
+    for mutant, outcome in runner.run_mutants(scratch, suite, todo, workers, brief, killers):
         state.add(mutant, outcome)
         progress.add(outcome)
 

@@ -20,8 +20,10 @@ from .trial import SAME, Item, Outcome
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
+RECORD = TREE / "reports" / "evidence" / "power.json"
 PARTS = 12  # jobs that the cases of the control are dealt to
 FIRST = 4  # items of a kind that go first for what they saw before
+CHEAP = 0.1  # seconds; a test below is tried first if nothing is compiled anew
 QUICK = 0.7  # seconds that a test may take to be tried before the examples of the layer
 Report = Callable[[str], None]
 
@@ -55,7 +57,7 @@ class Suite:
             for number, item in enumerate(self.items)
             if number not in chosen and item.case in cases and item.number >= 0
         ]
-        return _ordered([self.items[number] for number in reached]), others
+        return _ordered([self.items[number] for number in reached], not mutant.kernel), others
 
     def _reaching(self, mutant: Mutant) -> list[int]:
         """Numbers of the items that execute what the mutant changes."""
@@ -210,15 +212,20 @@ def control_mutant(pristine: Path) -> Mutant:
 
 
 def run_mutants(
-    scratch: Any, suite: Suite, mutants: Sequence[Mutant], workers: int, brief: Collection[str] = ()
+    scratch: Any,
+    suite: Suite,
+    mutants: Sequence[Mutant],
+    workers: int,
+    brief: Collection[str] = (),
+    killers: "Killers | None" = None,
 ) -> Iterator[tuple[Mutant, Outcome]]:
     """Each mutant and its outcome, as they end. brief: ids of those that were found equivalent before, and
-    are only looked at again.
+    are only looked at again. killers: what saw them or others before.
     """
     from .trial import examine
 
+    killers = killers or Killers()
     make_ready(suite.places)
-    killers = Killers()
     by_id = {mutant.id: mutant for mutant in mutants}
     folders: dict[str, Path] = {}
 
@@ -250,28 +257,42 @@ def run_mutants(
 
 
 class Killers:
-    """What saw earlier mutants of a function, or of an operator, sees most of its others too."""
+    """What saw a mutant in the run on record, or others of its function or operator, is tried first."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, ...], Counter[str]] = {}
 
+    @classmethod
+    def on_record(cls, path: Path = RECORD) -> "Killers":
+        """Those of a table that `tritonmoe power --json` wrote; the order is all that hangs on it."""
+        made = cls()
+        for row in json.loads(path.read_text())["mutants"] if path.exists() else ():
+            if row["killed"]:
+                made._add(_kinds(row["id"], row["operator"]), row["by"])
+        return made
+
     def add(self, mutant: Mutant, outcome: Outcome) -> None:
-        for kind in self._kinds(mutant) if outcome.by else ():
-            self._seen.setdefault(kind, Counter())[outcome.by] += 1
+        if outcome.by:
+            self._add(_kinds(mutant.id, mutant.operator), outcome.by)
 
     def first(self, mutant: Mutant, items: list[Item]) -> list[Item]:
-        """The same items, those that saw most of either kind's mutants before the others."""
+        """The same items, those that saw most of any kind's mutants before the others."""
         there = {item.name for item in items}
         names: dict[str, None] = {}
-        for kind in self._kinds(mutant):
+        for kind in _kinds(mutant.id, mutant.operator):
             seen = [(name, times) for name, times in self._seen.get(kind, {}).items() if name in there]
             names |= dict.fromkeys(name for name, _ in sorted(seen, key=lambda row: -row[1])[:FIRST])
         rank = {name: number for number, name in enumerate(names)}
         return sorted(items, key=lambda item: rank.get(item.name, len(rank)))
 
-    @staticmethod
-    def _kinds(mutant: Mutant) -> tuple[tuple[str, ...], ...]:
-        return (mutant.file, mutant.function), (mutant.operator,)
+    def _add(self, kinds: Sequence[tuple[str, ...]], by: str) -> None:
+        for kind in kinds:
+            self._seen.setdefault(kind, Counter())[by] += 1
+
+
+def _kinds(name: str, operator: str) -> list[tuple[str, ...]]:
+    """A mutant itself, its function, its operator; an id begins with file and function."""
+    return [(name,), ("function", *name.split(":")[:2]), ("operator", operator)]
 
 
 class State:
@@ -334,15 +355,16 @@ def scratch_folder() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="tritonmoe-power-")
 
 
-def _ordered(items: list[Item]) -> list[Item]:
+def _ordered(items: list[Item], host: bool) -> list[Item]:
     """By groups; within one cheap ones first, and kinds of examples by turns, for many a fault is seen in one
-    dtype or family alone.
+    dtype or family alone. host: nothing has to be compiled, so what costs least goes first of all.
     """
     ranked: Counter[tuple[str, ...]] = Counter()
     keyed = []
     for item in sorted(items, key=lambda each: each.seconds):
         kind = (*item.case.split("/")[:3], str(item.number % 2)) if item.number >= 0 else ()
-        keyed.append((_group(item), ranked[kind] if kind else 0, item.seconds, item))
+        group = 0 if host and item.seconds < CHEAP else _group(item)
+        keyed.append((group, ranked[kind] if kind else 0, item.seconds, item))
         ranked[kind] += 1
     return [each[-1] for each in sorted(keyed, key=lambda each: each[:3])]
 

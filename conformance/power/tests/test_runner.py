@@ -14,7 +14,9 @@ from conformance.power.scratch import Scratch
 from conformance.power.trial import SAME, Item, Outcome
 
 CASE = "combine/mixtral/float32/degenerate"
-MUTANT = Mutant("some:mutant", "combine.py", "combine", "call", "is wrong", "-a\n+b", "", True, 1, 1)
+MUTANT = Mutant(
+    "combine.py:combine:call:1", "combine.py", "combine", "call", "is wrong", "-a\n+b", "", True, 1, 1
+)
 FAULT = Mutant("named:fault", "combine.py", "combine", "named", "is wrong", "-a\n+b", "", False, 1, 1)
 
 
@@ -227,7 +229,19 @@ def test_what_saw_a_functions_mutants_goes_first_for_its_others() -> None:
         for _ in range(times):
             killers.add(MUTANT, Outcome(bool(by), by))
     assert killers.first(MUTANT, items) == items[::-1]
-    for change, expected in (({"function": "another"}, items[::-1]), ({"operator": "another"}, items[::-1])):
-        assert killers.first(Mutant(**{**vars(MUTANT), **change}), items) == expected
-    other = Mutant(**{**vars(MUTANT), "function": "another", "operator": "another"})
+    for change in ({"id": "combine.py:other:call:2"}, {"operator": "another"}):
+        assert killers.first(Mutant(**{**vars(MUTANT), **change}), items) == items[::-1]
+    other = Mutant(**{**vars(MUTANT), "id": "combine.py:other:call:2", "operator": "another"})
     assert killers.first(other, items) == items
+
+
+def test_what_saw_a_mutant_in_the_run_on_record_goes_first_of_all(tmp_path: Path) -> None:
+    items = [Item("a", 0, 0.1), Item("b", 1, 0.2)]
+    other = Mutant(**{**vars(MUTANT), "id": "combine.py:combine:call:2"})
+    results = [(other, Outcome(True, "a example 0"))] * 3
+    results += [(MUTANT, Outcome(True, "b example 1")), (FAULT, Outcome(False))]
+    table.write_json(tmp_path / "power.json", results, {}, {})
+    killers = runner.Killers.on_record(tmp_path / "power.json")
+    assert killers.first(MUTANT, items) == items[::-1]
+    assert killers.first(other, items) == items
+    assert runner.Killers.on_record(tmp_path / "none.json").first(MUTANT, items) == items
