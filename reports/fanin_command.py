@@ -10,7 +10,7 @@ from itertools import permutations
 from pathlib import Path
 
 from . import fanin, machine, markdown
-from .command_line import guarded
+from .command_line import command, guarded
 from .executed import read_coverage
 from .fanin import FanIn, Member
 from .model import EVIDENCE, ReportError
@@ -33,7 +33,7 @@ exit codes:
 
 examples:
   tritonmoe fan-in out --expect cuda,rocm
-  tritonmoe fan-in out --expect cuda,gfx942 --record reports/evidence/cuda-h100.xml --key team.key -o parity
+  tritonmoe fan-in out --expect cuda,gfx942 --record reports/evidence/cuda-h200.xml --key team.key -o parity
   tritonmoe fan-in out --expect cuda,rocm --format markdown >> "$GITHUB_STEP_SUMMARY"
 """
 NAMES = ("fan-in",)
@@ -41,12 +41,11 @@ NAMES = ("fan-in",)
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Adds the command to the dispatcher's subparsers."""
-    parser = subparsers.add_parser(
+    parser = command(
+        subparsers,
         "fan-in",
-        help="compare all platforms of a run, and fail if one is missing",
-        description="Compares all platforms of a run; fails if one is missing, unknown or there twice.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "compare all platforms of a run, and fail if one is missing, unknown or there twice",
+        EPILOG,
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="the folder with the platforms' XML files")
     parser.add_argument(
@@ -178,12 +177,12 @@ def _sign(found: FanIn, out: Path, arguments: argparse.Namespace) -> int:
         certificate = str(out / f"{pair.name}.cert.json")
         attest = ["attest", *sides, *options, "-o", certificate]
         bundle = ["bundle", *sides, "--cert", certificate, "-o", str(out / f"{pair.name}.zip")]
-        for command in (attest, bundle):
-            program = [sys.executable, "-m", "reports", *command]
+        for step in (attest, bundle):
+            program = [sys.executable, "-m", "reports", *step]
             made = subprocess.run(program, stdout=subprocess.PIPE, text=True)
             sys.stderr.write(made.stdout)  # standard output is the fan-in's own
             if made.returncode:
-                reason = f"tritonmoe {command[0]} failed"
+                reason = f"tritonmoe {step[0]} failed"
                 print(f"tritonmoe fan-in: no certificate of {pair.name}: {reason}", file=sys.stderr)
                 return 2
     return 0

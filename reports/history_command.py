@@ -2,7 +2,7 @@
 
 import argparse
 
-from .command_line import guarded, write
+from .command_line import command, guarded, write
 from .history import trace
 from .model import ReportError
 from .reading import read
@@ -26,13 +26,8 @@ MAX_REPORTS = 50
 
 def register(subparsers: argparse._SubParsersAction) -> None:
     """Adds the command to the dispatcher's subparsers."""
-    parser = subparsers.add_parser(
-        "history",
-        help="what changed between several reports",
-        description="What changed between several reports: outcomes, errors, examples, environments, checks.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    summary = "what changed between several reports: outcomes, errors, examples, environments, checks"
+    parser = command(subparsers, "history", summary, _EPILOG)
     parser.add_argument("reports", metavar="REPORT", nargs="+", help="JUnit XML files, the oldest first")
     parser.add_argument(
         "--by-platform",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
+from ..command_line import command
 from ..model import ReportError
 from ..untrusted import file_bytes
 from ..wording import printable
@@ -116,13 +117,7 @@ def register(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _command(subparsers, name: str, help_: str, epilog: str, run: Callable) -> argparse.ArgumentParser:
-    parser = subparsers.add_parser(
-        name,
-        help=help_,
-        description=f"{help_[0].upper()}{help_[1:]}.",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = command(subparsers, name, help_, epilog)
     parser.set_defaults(run=_guarded(run), json=False, markdown=False)
     return parser
 
