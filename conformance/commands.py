@@ -39,7 +39,7 @@ def _add_certify(subparsers: argparse._SubParsersAction) -> None:
         subparsers,
         "certify",
         "run the conformance suite here; write its report and a page",
-        ("", "--profile smoke --platform gfx942", "--against reports/evidence/cuda-h100.xml"),
+        ("", "--profile smoke --platform gfx942", "--against reports/evidence/cuda-h200.xml"),
         description="Runs the 162 cases and the checks beside them on this machine, and writes PLATFORM.xml, "
         "PLATFORM.html, and PLATFORM-coverage.json, what was executed. Exit 0: all passed; 1: something "
         "failed, or a shipped launch configuration was not executed; 2: it could not run.",

@@ -23,7 +23,7 @@ from pathlib import Path
 from .scratch import Server, make_token, postgres
 
 EVIDENCE = Path(__file__).parent.parent / "evidence"
-SIDES = ("cuda-h100.xml", "gfx942-emulated.xml")
+SIDES = ("cuda-h200.xml", "gfx942-emulated.xml")
 FORMS = ("json", "page", "markdown", "badge")
 READERS, UPLOADERS = 32, 12  # connections
 NEW_PAIR_EVERY = 1000  # reads: how often one is of a pair that nobody has asked for

@@ -12,7 +12,7 @@ import pytest
 from reports import compare, read
 
 EVIDENCE = Path(__file__).parents[1] / "evidence"
-H100 = EVIDENCE / "cuda-h100.xml"
+CUDA = EVIDENCE / "cuda-h200.xml"
 CASE = "layer/mixtral/bfloat16/zipf"
 
 
@@ -79,18 +79,18 @@ def _parity(left: Path, right: Path) -> subprocess.CompletedProcess:
 def test_the_recorded_report_against_a_copy(
     tmp_path: Path, spoil, code: int, verdict: str, named: str
 ) -> None:
-    tree = ET.parse(H100)
+    tree = ET.parse(CUDA)
     spoil(tree.getroot())
     copy = tmp_path / "copy.xml"
     tree.write(copy)
-    done = _parity(H100, copy)
+    done = _parity(CUDA, copy)
     assert done.returncode == code, done.stdout + done.stderr
     assert verdict in done.stdout.splitlines()[0]
     assert named in done.stdout
 
 
 NOT_REPORTS = {
-    "truncated": lambda path: path.write_bytes(H100.read_bytes()[:-2000]),
+    "truncated": lambda path: path.write_bytes(CUDA.read_bytes()[:-2000]),
     "a bomb": lambda path: path.write_text(_bomb()),
     "a PNG": lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64)),
 }
@@ -100,7 +100,7 @@ NOT_REPORTS = {
 def test_what_is_no_report_is_one_line_and_exit_2(tmp_path: Path, name: str) -> None:
     path = tmp_path / "right.xml"
     NOT_REPORTS[name](path)
-    done = _parity(H100, path)
+    done = _parity(CUDA, path)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
@@ -112,13 +112,13 @@ def _bomb() -> str:
 
 
 def test_the_evidence_is_from_an_h100_and_whole() -> None:
-    report = read(H100)
+    report = read(CUDA)
     assert report.environment.platform == "cuda"
-    assert "H100" in report.environment.device_name
+    assert "H200" in report.environment.device_name
     assert len(report.cases) == 162
 
 
 def test_nvidia_and_emulated_amd_are_recorded_in_parity() -> None:
-    parity = compare(read(H100), read(EVIDENCE / "gfx942-emulated.xml"))
+    parity = compare(read(CUDA), read(EVIDENCE / "gfx942-emulated.xml"))
     assert (parity.verdict, parity.reasons) == ("PARITY", ())
     assert "cuda (hardware) and gfx942 (emulated) agree on 162 of 162 cases" in parity.headline

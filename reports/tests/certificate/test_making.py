@@ -45,7 +45,7 @@ def current(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("evidence")
     digest = sources.digest_of(sources.of_tree(ROOT))
     made = []
-    for name in ("cuda-h100.xml", "gfx942-emulated.xml"):
+    for name in ("cuda-h200.xml", "gfx942-emulated.xml"):
         tree = ET.parse(EVIDENCE / name)
         next(each for each in tree.iter("property") if each.get("name") == "source.digest").set(
             "value", digest

@@ -112,7 +112,7 @@ def test_a_record_stays_a_record_through_all_jobs(runner: Runner, tmp_path: Path
     planned = runner.outputs()
     Draft("cuda").write(runner.suite / "record.xml")  # in place of the list's, which is of other sources
     runner.report(Draft("gfx942"))
-    assert planned["records"] == "reports/evidence/cuda-h100.xml"
+    assert planned["records"] == "reports/evidence/cuda-h200.xml"
     assert runner.job("parity", "fan-in", EXPECT=planned["expect"], RECORDS="record.xml") == 0
     assert runner.job("attest", "attest", EXPECT=planned["expect"], SIGNING_KEY="", RUN="") == 0
     out = runner.suite / "out" / "certificate"

@@ -26,7 +26,7 @@ image = "rocm/dev-ubuntu-24.04:7.2.4"
 torch_index = "https://download.pytorch.org/whl/rocm7.2"
 docker_options = ["--device=/dev/kfd", "--label=two words"]
 pytest_options = ["-x", "--maxfail=2"]
-record = "reports/evidence/cuda-h100.xml"
+record = "reports/evidence/cuda-h200.xml"
 
 [[platform]]
 id = "gfx942"
@@ -104,7 +104,7 @@ WRONG = [
     (
         'record = "reports',
         'record = "/reports',
-        "record is '/reports/evidence/cuda-h100.xml'; expected a report",
+        "record is '/reports/evidence/cuda-h200.xml'; expected a report",
     ),
     ('"python:3.12.1"', '"python"', "[hosted]: image is 'python'; expected an image with a digest"),
     ('github = "ubuntu-24.04"', "", "[hosted]: github is missing; expected the label of a hosted runner"),
@@ -206,7 +206,7 @@ def test_github_gets_a_row_a_platform_that_runs(listed):
     ]
     assert lines["expect"] == "rocm,gfx942"
     recorded = matrix.github(matrix.plan(listed(), "certify", (), ["rocm"]))
-    assert "records=reports/evidence/cuda-h100.xml" in recorded.splitlines()
+    assert "records=reports/evidence/cuda-h200.xml" in recorded.splitlines()
 
 
 def test_gitlab_gets_a_job_a_platform_and_one_that_waits_for_all(listed):

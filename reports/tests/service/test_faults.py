@@ -260,7 +260,7 @@ def test_on_a_full_disk_an_upload_is_refused_and_leaves_nothing(site, cuda_xml, 
 def test_what_does_not_fit_while_it_arrives_leaves_nothing(tmp_path):
     """No file of this service may have more than 800 KiB, and the report has a MB."""
     token = scratch.make_token(tmp_path, "", "write")
-    report = (EVIDENCE / "cuda-h100.xml").read_bytes()
+    report = (EVIDENCE / "cuda-h200.xml").read_bytes()
     server = scratch.Server(tmp_path, UNLIMITED, limits="ulimit -f 800")
     try:
         with pytest.raises(urllib.error.HTTPError) as refused:
