@@ -14,7 +14,7 @@ failure. First of all the unmutated layer has to pass, and one that writes zeros
 
 exit codes:
   0  every mutant was killed, or is in the reviewed list of equivalent ones
-  1  one survived, or the list is wrong
+  1  one survived, or the list is wrong; a correct layer was refused
   2  it could not run: the unmutated layer fails, a mutant is unknown, ...
 
 examples:
@@ -23,6 +23,7 @@ examples:
   tritonmoe power --all --resume power.jsonl --json reports/evidence/power.json
   tritonmoe power --named-only              faults that real projects shipped
   tritonmoe power --only combine.py:combine_kernel:call:0a1b2c3d
+  tritonmoe power --false-alarms            300 runs of correct layers, of which none may be refused
 """
 WORKERS = os.cpu_count() or 1
 
@@ -43,7 +44,15 @@ def register(subparsers: argparse._SubParsersAction) -> None:
     which.add_argument("--all", action="store_true", help="every one, the named ones included")
     which.add_argument("--named-only", action="store_true", help="the named faults alone")
     which.add_argument("--only", action="append", metavar="ID", help="this one; may be repeated")
-    parser.add_argument("--seed", type=int, metavar="S", help="of the sample (default: a fresh one, printed)")
+    which.add_argument(
+        "--false-alarms",
+        type=_count,
+        nargs="?",
+        const=300,
+        metavar="N",
+        help="the opposite error: so many runs of correct variants and fresh examples (300)",
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="of what is drawn (default: fresh, printed)")
     parser.add_argument(
         "--resume", type=Path, metavar="FILE", help="keep outcomes there, and take them from there"
     )
@@ -58,6 +67,8 @@ def power(arguments: argparse.Namespace) -> int:
     """Chooses mutants, runs the control and then them, prints the table; returns the exit code."""
     from . import runner
 
+    if arguments.false_alarms:
+        return _false_alarms(arguments)
     started = time.monotonic()
     runner.prepare()
     from conformance.environment import source_digest
@@ -100,6 +111,15 @@ def power(arguments: argparse.Namespace) -> int:
         }
         table.write_json(arguments.json, results, listed, run)
     return 1 if left or wrong else 0
+
+
+def _false_alarms(arguments: argparse.Namespace) -> int:
+    from . import false_alarms
+
+    given = {"--runs": arguments.false_alarms, "--workers": arguments.workers}
+    given |= {"--seed": arguments.seed, "--json": arguments.json}
+    pairs = [(name, str(value)) for name, value in given.items() if value is not None]
+    return false_alarms.main([part for pair in pairs for part in pair])
 
 
 def _run(scratch, chosen, state, workers: int, brief) -> None:

@@ -1,5 +1,6 @@
 """Correct variants fit the sources, and a run of them tells a refused layer from one that passes."""
 
+import argparse
 import ast
 from pathlib import Path
 from random import Random
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from conformance.matrix import CASES, case_of
-from conformance.power import false_alarms
+from conformance.power import commands, false_alarms
 from conformance.power.coverage import layer
 from conformance.power.variants import VARIANTS, Edit, Variant, sources
 from tritonmoe.launches import shipped
@@ -74,3 +75,17 @@ def test_a_correct_layer_passes_and_a_wrong_one_is_an_alarm(monkeypatch: pytest.
     assert [alarm["run"] for alarm in report.alarms] == [0]
     assert "outside" in report.alarms[0]["faults"][0]
     assert "refused: run 0, wrong" in str(report)
+
+
+def test_the_command_hands_its_options_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(false_alarms, "main", lambda arguments: given.append(arguments) or 1)
+    parser = argparse.ArgumentParser()
+    commands.register(parser.add_subparsers())
+    for asked in (["--false-alarms"], ["--false-alarms", "12", "--seed", "0", "--json", "out.json"]):
+        arguments = parser.parse_args(["power", *asked, "--workers", "3"])
+        assert arguments.run(arguments) == 1
+    assert given == [
+        ["--runs", "300", "--workers", "3"],
+        ["--runs", "12", "--workers", "3", "--seed", "0", "--json", "out.json"],
+    ]
