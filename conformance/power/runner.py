@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
 RECORD = TREE / "reports" / "evidence" / "power.json"
 PARTS = 12  # jobs that the cases of the control are dealt to
-FIRST = 4  # items of a kind that go first for what they saw before
+FIRST = 8  # items of a kind that go first for what they saw before
 CHEAP = 0.1  # seconds; a test below is tried first if nothing is compiled anew
 QUICK = 0.7  # seconds that a test may take to be tried before the examples of the layer
 Report = Callable[[str], None]
@@ -257,7 +257,7 @@ def run_mutants(
 
 
 class Killers:
-    """What saw a mutant in the run on record, or others of its function or operator, is tried first."""
+    """What saw a mutant in the run on record, or others of its function or wrong alike, is tried first."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, ...], Counter[str]] = {}
@@ -268,31 +268,32 @@ class Killers:
         made = cls()
         for row in json.loads(path.read_text())["mutants"] if path.exists() else ():
             if row["killed"]:
-                made._add(_kinds(row["id"], row["operator"]), row["by"])
+                made._add(_kinds(row["id"], row["description"]), row["by"])
         return made
 
     def add(self, mutant: Mutant, outcome: Outcome) -> None:
         if outcome.by:
-            self._add(_kinds(mutant.id, mutant.operator), outcome.by)
+            self._add(_kinds(mutant.id, mutant.description), outcome.by)
 
     def first(self, mutant: Mutant, items: list[Item]) -> list[Item]:
         """The same items, those that saw most of any kind's mutants before the others."""
         there = {item.name for item in items}
-        names: dict[str, None] = {}
-        for kind in _kinds(mutant.id, mutant.operator):
+        rank: dict[str, int] = {}
+        for kind in _kinds(mutant.id, mutant.description):
             seen = [(name, times) for name, times in self._seen.get(kind, {}).items() if name in there]
-            names |= dict.fromkeys(name for name, _ in sorted(seen, key=lambda row: -row[1])[:FIRST])
-        rank = {name: number for number, name in enumerate(names)}
-        return sorted(items, key=lambda item: rank.get(item.name, len(rank)))
+            start = 0 if len(kind) > 1 else -FIRST  # the mutant itself goes before all others
+            for place, (name, _) in enumerate(sorted(seen, key=lambda row: -row[1])[:FIRST], start):
+                rank[name] = min(place, rank.get(name, FIRST))
+        return sorted(items, key=lambda item: rank.get(item.name, FIRST))
 
     def _add(self, kinds: Sequence[tuple[str, ...]], by: str) -> None:
         for kind in kinds:
             self._seen.setdefault(kind, Counter())[by] += 1
 
 
-def _kinds(name: str, operator: str) -> list[tuple[str, ...]]:
-    """A mutant itself, its function, its operator; an id begins with file and function."""
-    return [(name,), ("function", *name.split(":")[:2]), ("operator", operator)]
+def _kinds(name: str, wrong: str) -> list[tuple[str, ...]]:
+    """A mutant itself, its function (an id begins with its file and name), what is wrong with it."""
+    return [(name,), ("function", *name.split(":")[:2]), ("wrong", wrong)]
 
 
 class State:

@@ -229,9 +229,9 @@ def test_what_saw_a_functions_mutants_goes_first_for_its_others() -> None:
         for _ in range(times):
             killers.add(MUTANT, Outcome(bool(by), by))
     assert killers.first(MUTANT, items) == items[::-1]
-    for change in ({"id": "combine.py:other:call:2"}, {"operator": "another"}):
+    for change in ({"id": "combine.py:other:call:2"}, {"description": "is another"}):
         assert killers.first(Mutant(**{**vars(MUTANT), **change}), items) == items[::-1]
-    other = Mutant(**{**vars(MUTANT), "id": "combine.py:other:call:2", "operator": "another"})
+    other = Mutant(**{**vars(MUTANT), "id": "combine.py:other:call:2", "description": "is another"})
     assert killers.first(other, items) == items
 
 
