@@ -1,6 +1,7 @@
 """What was launched once is launched again without Triton's look at it, for inputs of its kind alone."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from triton import knobs
 import tritonmoe
 from tritonmoe import dispatch, layer
 from tritonmoe.combine import combine
-from tritonmoe.launches import Launch, family, shipped
+from tritonmoe.launches import Launch, family, select, shipped
 
 
 @pytest.fixture
@@ -109,8 +110,43 @@ def test_a_whole_layer_finds_its_launches_again(
     assert again[1] is calls
 
 
-def test_a_launch_is_chosen_by_the_rows_that_an_expert_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_launch_is_chosen_by_the_rows_that_an_expert_gets(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device
+) -> None:
+    """6 tokens of 2 choices each over 4 experts."""
     asked = []
-    monkeypatch.setattr(layer, "select", lambda *given: asked.append(given))
-    layer._select(torch.zeros(40, 16, dtype=torch.bfloat16), 6, 8)
-    assert asked == [(torch.bfloat16, 30.0)]
+    monkeypatch.setattr(layer, "select", lambda *given: asked.append(given) or select(*given))
+    config = tritonmoe.MoEConfig(experts=4, top_k=2, hidden=16, intermediate=16)
+    shapes = (6, 16), (4, 16), (4, 32, 16), (4, 16, 16), (6, 2)
+    x, router, *experts, weights = (torch.ones(shape, device=device) for shape in shapes)
+    tritonmoe.fused_moe(x, router, *experts, config)
+    tritonmoe.route(x, router, config)
+    tritonmoe.fused_experts(x, *experts, torch.zeros_like(weights).long(), weights)
+    assert asked == [(torch.float32, 3.0)] * 3
+
+
+def test_arguments_of_a_kind_are_checked_once_for_as_long_as_the_kind_is_remembered(
+    monkeypatch: pytest.MonkeyPatch, device: torch.device
+) -> None:
+    checked = []
+    monkeypatch.setattr(layer, "check_experts", lambda *given: checked.append(len(given[0])))
+    monkeypatch.setattr(layer, "_passed", set())
+    monkeypatch.setattr(layer, "MOST", 2)
+    for tokens in (1, 1, 2, 1, 2, 3, 3, 1):
+        shapes = (tokens, 16), (4, 32, 16), (4, 16, 16), (tokens, 2)
+        *tensors, weights = (torch.ones(shape, device=device) for shape in shapes)
+        tritonmoe.fused_experts(*tensors, torch.zeros_like(weights).long(), weights)
+    assert checked == [1, 2, 3, 1]  # the third kind takes the place of the two before
+    assert len(layer._passed) == 2
+
+
+@pytest.mark.parametrize(
+    ("where", "current", "changes"), [("cuda:1", 0, True), ("cuda:1", 1, False), ("cpu", 0, False)]
+)
+def test_a_layer_is_launched_on_the_gpu_where_its_input_lies(
+    where: str, current: int, changes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current)
+    context = layer._on_device_of(SimpleNamespace(device=torch.device(where)))
+    assert isinstance(context, torch.cuda.device) == changes
+    assert not changes or context.idx == 1

@@ -15,6 +15,7 @@ from tritonmoe.combine import combine
 from tritonmoe.down import down
 from tritonmoe.gate_up import gate_up
 from tritonmoe.launches import Lanes, family, shipped
+from tritonmoe.pack import pack_kernel
 from tritonmoe.router import choose_kernel
 from tritonmoe.schedule import Schedule, schedule
 
@@ -66,6 +67,27 @@ def test_a_tokens_logits_may_begin_beyond_2_31_elements(device: torch.device) ->
     given = (logits, None, ids, weights, 4, logits.stride(0), 0, 1.0)
     choose_kernel[(2,)](*given, TOP_K=2, TOP_K_PAD=2, **groups, **flags, BLOCK_T=2)
     assert torch.equal(ids.cpu().long(), logits.cpu().topk(2, dim=1).indices)
+
+
+@pytest.mark.usefixtures("gigabytes")
+def test_rows_are_copied_into_order_beyond_2_31_elements(device: torch.device) -> None:
+    """The kernel alone, and the first columns of each row."""
+    x = stretched(Stream(3, "pack").normal((3, 32)).bfloat16(), 0, device)
+    slots, offsets, counts = (
+        torch.tensor(values, dtype=torch.int32, device=device) for values in ([2, 1, 0], [0, 3], [1, 0, 0])
+    )
+    hidden = x.stride(0)
+    packed = torch.empty(3, hidden, dtype=x.dtype, device=device)
+    pack_kernel[(3,)](x, packed, slots, offsets, counts, 1, hidden, hidden, 1, TOP_K=1, WHEN=2, BLOCK=32)
+    assert torch.equal(packed[:, :32], x.flip(0))
+
+
+@pytest.mark.parametrize("tokens", [1, 3])
+def test_a_batch_of_one_tile_is_copied_into_order(
+    tokens: int, dtype: torch.dtype, device: torch.device
+) -> None:
+    launch = launch_with("wide and packed", 0, dtype)
+    check_exact(4, torch.full((tokens, 1), 2), dtype, device, launch, hidden=32, intermediate=16)
 
 
 @pytest.mark.usefixtures("gigabytes")
