@@ -10,13 +10,13 @@ from conformance.philox import Stream
 from conformance.test_edges import check_exact, exact_experts, halves, plain, route, run, some_skipped, spread
 from conformance.test_edges import dtype as dtype
 from conformance.test_edges import gigabytes as gigabytes
-from conformance.test_tiles import BLOCK_M, launch_with
+from conformance.test_tiles import BLOCK_K, BLOCK_M, launch_with
 from tritonmoe.combine import combine
 from tritonmoe.down import down
 from tritonmoe.gate_up import gate_up
 from tritonmoe.launches import Lanes, family, shipped
 from tritonmoe.pack import pack_kernel
-from tritonmoe.router import choose_kernel
+from tritonmoe.router import choose_kernel, project_kernel
 from tritonmoe.schedule import Schedule, schedule
 
 FAR = 2**31 + 2**10  # elements
@@ -40,21 +40,52 @@ def test_any_tensor_may_stretch_beyond_2_31_elements(which: str, dim: int, devic
 
 
 @pytest.mark.usefixtures("gigabytes")
-@pytest.mark.parametrize("dim", [0, 1])
-@pytest.mark.parametrize("which", ["x", "router_weight"])
+@pytest.mark.parametrize("which", ["x", "w_gate_up", "w_down"])
+def test_the_second_step_of_a_sum_may_lie_beyond_2_31_elements(which: str, device: torch.device) -> None:
+    ids, weights = spread(5, 4), halves(5)
+    made = exact_experts(5, 4, torch.bfloat16, hidden=BLOCK_K + 1, intermediate=BLOCK_K + 1)
+    expected = plain(made, ids, weights)
+    placed = [
+        stretched(each, -1, device) if name == which else each.to(device)
+        for name, each in zip(TENSORS[:3], made, strict=True)
+    ]
+    launch = launch_with("plain", 0, torch.bfloat16)
+    y = tritonmoe.fused_experts(*placed, ids.to(device), weights.to(device), launch=launch)
+    assert torch.equal(y.cpu(), expected)
+
+
+ROUTED = [("x", 0), ("x", 1), ("router_weight", 0), ("router_weight", 1), ("correction_bias", 0)]
+
+
+@pytest.mark.usefixtures("gigabytes")
+@pytest.mark.parametrize(("which", "dim"), ROUTED)
 def test_the_router_reads_beyond_2_31_elements(which: str, dim: int, device: torch.device) -> None:
-    config = tritonmoe.MoEConfig(experts=8, top_k=2, hidden=24, intermediate=16)
+    """In its sum's second step, too."""
+    hidden = shipped(torch.bfloat16, family())[0][0].project.block_k + 1
+    config = tritonmoe.MoEConfig(experts=8, top_k=2, hidden=hidden, intermediate=16, correction_bias=True)
     stream = Stream(8, "far")
-    tensors = {
-        "x": stream.integers((3, 24), -2, 3).float(),
-        "router_weight": stream.integers((8, 24), -2, 3).float(),
-    }
+    shapes = {"x": (3, hidden), "router_weight": (8, hidden), "correction_bias": (8,)}
+    tensors = {name: stream.integers(shape, -2, 3).bfloat16() for name, shape in shapes.items()}
     near = {name: each.to(device) for name, each in tensors.items()}
     far = {**near, which: stretched(tensors[which], dim, device)}
-    for found, expected in zip(
-        tritonmoe.route(*far.values(), config), tritonmoe.route(*near.values(), config), strict=True
-    ):
-        assert torch.equal(found, expected)
+    made, expected = (
+        tritonmoe.route(each["x"], each["router_weight"], config, each["correction_bias"])
+        for each in (far, near)
+    )
+    for found, wanted in zip(made, expected, strict=True):
+        assert torch.equal(found, wanted)
+
+
+@pytest.mark.usefixtures("gigabytes")
+def test_logits_may_be_written_beyond_2_31_elements(device: torch.device) -> None:
+    """The kernel alone: the logits of 16 experts of 2**30."""
+    stream, rows = Stream(16, "logits"), 2**30
+    x, weight = (stream.integers((tokens, 24), -2, 3) for tokens in (4, 16))
+    out = torch.empty(3 * rows + 16, dtype=torch.float32, device=device)
+    given = (x.bfloat16().to(device), weight.bfloat16().to(device), out, 4, rows, 24, 24, 1, 24, 1)
+    project_kernel[(1, 1)](*given, BLOCK_M=16, BLOCK_N=16, BLOCK_K=32, EVEN_K=False)
+    made = out.as_strided((4, 16), (rows, 1)).cpu()
+    assert torch.equal(made, (x.double() @ weight.double().T).float())
 
 
 @pytest.mark.usefixtures("gigabytes")
@@ -118,7 +149,7 @@ def test_rows_that_ride_along_may_lie_beyond_2_31_elements(dim: int, device: tor
     """One expert, whose last rows share the tile before: of x, then of the activation."""
     launch, tokens = launch_with("plain", 16, torch.bfloat16), BLOCK_M + 16
     ids, weights = torch.zeros(tokens, 1, dtype=torch.int64), torch.ones(tokens, 1)
-    made = exact_experts(tokens, 1, torch.bfloat16)
+    made = exact_experts(tokens, 1, torch.bfloat16, hidden=BLOCK_K + 1, intermediate=BLOCK_K + 1)
     x, w_gate_up, w_down = (each.to(device) for each in made)
     far = stretched(made[0], dim, device)
     y = tritonmoe.fused_experts(far, w_gate_up, w_down, ids.to(device), weights.to(device), launch=launch)
