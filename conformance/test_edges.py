@@ -4,7 +4,6 @@ import fcntl
 import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -119,32 +118,6 @@ def test_any_number_of_experts_is_scheduled_and_served(experts: int, device: tor
     check_exact(
         experts, torch.arange(0, experts, max(1, experts // 9))[:, None].flip(0), torch.bfloat16, device
     )
-
-
-@pytest.mark.parametrize("experts", COUNTS)
-def test_any_number_of_experts_is_ranked(experts: int, device: torch.device) -> None:
-    values = Stream(experts, "rank").permutation(experts).float()
-    top_k = min(8, experts)
-    found = route(values, device, experts=experts, top_k=top_k)
-    expected = torch.argsort(values, descending=True)[:top_k]
-    assert found.topk_ids[0].tolist() == expected.tolist()
-    assert found.logits[0].tolist() == values.tolist()
-
-
-@pytest.mark.parametrize("scoring", ["softmax", "sigmoid"])
-@pytest.mark.parametrize("value", [0.0, 1.0, 200.0, -200.0], ids=str)
-def test_equal_scores_go_to_the_lowest_experts(value: float, scoring: str, device: torch.device) -> None:
-    found = route(torch.full((33,), value), device, experts=33, top_k=5, scoring=scoring)
-    assert found.topk_ids[0].tolist() == [0, 1, 2, 3, 4]
-
-
-def test_zero_of_either_sign_is_one_score(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a product underflows to differs by GPU; given as logits, for no input makes both everywhere."""
-    logits = torch.tensor([[-0.0, 0.0, -0.0, -1.0, 0.0, -2.0]], device=device)
-    monkeypatch.setattr(import_module("tritonmoe.router"), "project", lambda *_: logits)
-    config = tritonmoe.MoEConfig(experts=6, top_k=4, hidden=16, intermediate=16, renormalize=False)
-    found = tritonmoe.route(torch.zeros(1, 16, device=device), torch.zeros(6, 16, device=device), config)
-    assert found.topk_ids[0].tolist() == [0, 1, 2, 4]
 
 
 # The ends of the range
@@ -339,15 +312,3 @@ def chain(
 
 def same_values(got: torch.Tensor, expected: torch.Tensor) -> bool:
     return torch.equal(got.double(), expected.double())
-
-
-def route(logits: torch.Tensor, device: torch.device, **config) -> tritonmoe.Routing:
-    """One token that has these logits, in float32."""
-    made = tritonmoe.MoEConfig(hidden=HIDDEN, intermediate=INTERMEDIATE, renormalize=False, **config)
-    x = torch.zeros(1, HIDDEN)
-    x[0, 0] = 1
-    weight = torch.zeros(len(logits), HIDDEN)
-    weight[:, 0] = logits
-    bias = torch.zeros(len(logits), device=device) if made.correction_bias else None
-    found = tritonmoe.route(x.to(device), weight.to(device), made, bias)
-    return type(found)(*(each.cpu() for each in found))

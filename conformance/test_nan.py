@@ -9,13 +9,13 @@ from conformance.test_edges import (
     NAN,
     exact_experts,
     halves,
-    route,
     run,
     some_skipped,
     spread,
 )
 from conformance.test_edges import dtype as dtype
 from conformance.test_properties import same
+from conformance.test_ranking import route
 
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF], ids=str)
@@ -104,16 +104,8 @@ def test_nan_is_chosen_where_nothing_else_is_left(name: str, scoring: str, devic
 
 def test_a_group_ranks_by_its_two_best_numbers_and_below_all_with_one_left(device: torch.device) -> None:
     logits = torch.tensor([NAN, 5.0, NAN, NAN, NAN, 1.0, 1.0, 1.0, 2.0, 0.0, 0.0, 0.0, NAN, NAN, NAN, NAN])
-    found = route(
-        logits,
-        device,
-        experts=16,
-        top_k=4,
-        scoring="sigmoid",
-        expert_groups=4,
-        groups_kept=2,
-        correction_bias=True,
-    )
+    config = dict(scoring="sigmoid", expert_groups=4, groups_kept=2, correction_bias=True)
+    found = route(logits, device, torch.zeros(16), experts=16, top_k=4, **config)
     # The first group has one number left and the last none: the two others are kept.
     assert found.topk_ids[0].tolist() == [8, 5, 6, 7]
     assert torch.isfinite(found.topk_weights).all()

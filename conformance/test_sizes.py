@@ -7,7 +7,7 @@ import torch
 
 import tritonmoe
 from conformance.philox import Stream
-from conformance.test_edges import check_exact, exact_experts, halves, plain, route, run, some_skipped, spread
+from conformance.test_edges import check_exact, exact_experts, halves, plain, run, some_skipped, spread
 from conformance.test_edges import dtype as dtype
 from conformance.test_edges import gigabytes as gigabytes
 from conformance.test_tiles import BLOCK_K, BLOCK_M, launch_with
@@ -170,65 +170,6 @@ def test_rows_of_several_blocks_are_summed_and_copied_whole(
     launch = dataclasses.replace(base, sum=Lanes(32, base.sum.options), gate_up=tile, tail=0, skewed=None)
     for ids in (spread(9, 4), some_skipped(-1, 8)):
         check_exact(8, ids, dtype, device, launch, hidden=112, intermediate=48)
-
-
-@pytest.mark.parametrize("scoring", ["softmax", "sigmoid"])
-@pytest.mark.parametrize(
-    ("experts", "groups", "kept", "top_k"), [(60, 6, 3, 6), (20, 5, 2, 3), (27, 3, 1, 5), (96, 12, 5, 7)]
-)
-def test_groups_of_any_number_and_size_are_ranked(
-    experts: int, groups: int, kept: int, top_k: int, scoring: str, device: torch.device
-) -> None:
-    logits = Stream(experts, "groups").permutation(experts).float() / 16
-    found = route(
-        logits, device, experts=experts, top_k=top_k, scoring=scoring, expert_groups=groups, groups_kept=kept
-    )
-    score = torch.sigmoid(logits.double()) if scoring == "sigmoid" else logits.double().softmax(0)
-    best = score.view(groups, -1).topk(2, dim=1).values.sum(1).topk(kept).indices
-    allowed = torch.isin(torch.arange(experts) // (experts // groups), best)
-    expected = torch.where(allowed, score, -1).topk(top_k).indices
-    assert found.topk_ids[0].tolist() == expected.tolist()
-    assert torch.allclose(found.topk_weights[0].double(), score[expected], rtol=2e-6, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("experts", "groups", "kept", "top_k"), [(60, 6, 3, 6), (27, 3, 1, 5), (20, 1, 1, 3), (16, 4, 2, 4)]
-)
-def test_choices_below_zero_are_ranked_like_others(
-    experts: int, groups: int, kept: int, top_k: int, device: torch.device
-) -> None:
-    """A correction may put every choice below zero, also below what stands for experts that are not there."""
-    config = tritonmoe.MoEConfig(
-        experts=experts,
-        top_k=top_k,
-        hidden=experts,
-        intermediate=16,
-        scoring="sigmoid",
-        renormalize=False,
-        expert_groups=groups,
-        groups_kept=kept,
-        correction_bias=True,
-    )
-    logits = Stream(experts, "below zero").permutation(experts).float() / 16
-    bias = -2 - torch.arange(experts).float() % 3 / 8
-    x, weight = torch.zeros(1, experts), torch.zeros(experts, experts)
-    x[0, 0], weight[:, 0] = 1, logits
-    found = tritonmoe.route(x.to(device), weight.to(device), config, bias.to(device))
-    score = torch.sigmoid(logits.double())
-    choice = score + bias.double()
-    best = choice.view(groups, -1).topk(2, dim=1).values.sum(1).topk(kept).indices
-    allowed = torch.isin(torch.arange(experts) // (experts // groups), best)
-    expected = torch.where(allowed, choice, -10).topk(top_k).indices
-    assert found.topk_ids[0].tolist() == expected.tolist()
-    assert torch.allclose(found.topk_weights[0].cpu().double(), score[expected], rtol=2e-6, atol=0)
-
-
-@pytest.mark.parametrize("top", [200.0, 3e4], ids=str)
-def test_softmax_of_large_logits_is_finite(top: float, device: torch.device) -> None:
-    logits = top - torch.arange(16).float()
-    found = route(logits, device, experts=16, top_k=4, scoring="softmax")
-    expected = logits.double().softmax(0)[:4]
-    assert torch.allclose(found.topk_weights[0].double(), expected, rtol=2e-6, atol=0)
 
 
 @pytest.mark.parametrize("hidden", [1, 31, 1024, 1025, 2500])
