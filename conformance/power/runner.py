@@ -247,7 +247,9 @@ def run_mutants(
     for done in run_all(jobs(), workers):
         scratch.drop(folders.pop(done.name))
         if done.died:
-            outcome = Outcome(True, "", "crash" if "died" in done.died else "hang", done.died)
+            # Where an example takes too long for a signal to end it, its process ends with 1.
+            crashed = "died" in done.died and not done.died.endswith("exit code 1")
+            outcome = Outcome(True, "", "crash" if crashed else "hang", done.died)
         else:
             outcome = Outcome(**done.value)
         if done.name in brief and outcome.how == SAME:

@@ -1,7 +1,9 @@
 """What happens inside a forked process: the suite's examples and tests on one folder, to the first fault."""
 
 import contextlib
+import faulthandler
 import io
+import os
 import signal
 import time
 from collections import Counter
@@ -19,6 +21,8 @@ from .reach import Recorder, reuse
 
 SLOWEST = 10.0  # seconds that any example may take; and PATIENCE times what it took unmutated
 PATIENCE = 15.0
+DEAF = 20.0  # seconds more for what hears no signal, as a compiler: then the process ends
+NOWHERE = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
 SAME = "same code"  # how a mutant ended that Triton makes the unmutated code of
 
 
@@ -245,9 +249,11 @@ def _patience(seconds: float) -> Iterator[None]:
 
     signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, limit)
+    faulthandler.dump_traceback_later(limit + DEAF, exit=True, file=NOWHERE)
     try:
         yield
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 

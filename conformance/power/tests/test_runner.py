@@ -1,13 +1,14 @@
 """A run: the control passes, zeros are killed, outcomes are kept, exit codes tell."""
 
 import argparse
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from conformance.power import commands, equivalents, runner, table
+from conformance.power import commands, equivalents, runner, table, trial
 from conformance.power.mutants import Mutant
 from conformance.power.pool import Job, run_all
 from conformance.power.scratch import Scratch
@@ -209,6 +210,18 @@ def test_an_equivalent_needs_a_reason(tmp_path: Path) -> None:
     path.write_text('[{"id": "a", "why": " "}]')
     with pytest.raises(ValueError, match="needs an id and why"):
         equivalents.read(path)
+
+
+def test_what_hears_no_signal_is_ended_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "SLOWEST", 0.1)
+    monkeypatch.setattr(trial, "DEAF", 0.2)
+
+    def deaf() -> None:
+        with trial._patience(0):
+            hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+
+    [done] = run_all([Job("deaf", deaf, 60.0)], 1)
+    assert done.died == "the process died, exit code 1"
 
 
 def parser() -> argparse.ArgumentParser:
