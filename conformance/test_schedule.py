@@ -80,3 +80,15 @@ def test_the_schedule_is_the_stable_sort(
     assert torch.equal(made.sorted_slots[:served].cpu().long(), plan.sorted_slots.long())
     assert torch.equal(made.tile_expert[:tiles].cpu().long(), plan.tile_expert.long())
     assert torch.equal(made.tile_row[:tiles].cpu().long(), plan.tile_row.long())
+
+
+def test_the_same_choices_among_more_experts_are_scheduled_anew(device: torch.device) -> None:
+    """What was compiled for one number of experts does not serve another."""
+    launch = dataclasses.replace(shipped(torch.bfloat16, family())[0][0], skewed=None)
+    ids = torch.tensor([[3, 0], [200, 5], [3, 150]])
+    for experts in (8, 250, 8):
+        made = schedule.schedule(ids.to(device), experts, launch)
+        plan = reference.plan(ids, experts, stages.heights_of(launch))
+        served = len(plan.sorted_slots)
+        assert torch.equal(made.offsets.cpu().long(), plan.offsets.long())
+        assert torch.equal(made.sorted_slots[:served].cpu().long(), plan.sorted_slots.long())

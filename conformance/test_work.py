@@ -36,8 +36,17 @@ class Launched(NamedTuple):
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> list[Launched]:
     """Every launch from now on."""
+    return watch(monkeypatch, Calls.launch)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Launched]:
+    """Every launch from now on, of which none is made."""
+    return watch(monkeypatch, lambda *_: None)
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, launch: Callable[..., None]) -> list[Launched]:
     made: list[Launched] = []
-    launch = Calls.launch
 
     def watched(calls: Calls, kernel: Any, grid: Any, arguments: Any, meta: Callable[[], Values], name: str):
         given = {**dict(zip(kernel.arg_names, arguments, strict=False)), **meta()}
@@ -63,7 +72,7 @@ GRIDS: dict[str, Callable[[Values], tuple[int, ...]]] = {
     "down_kernel": lambda v: (v["max_tiles"] * blocks(v, "hidden", "BLOCK_N"),),
     "combine_kernel": lambda v: (len(v["y"]), blocks(v, "hidden", "BLOCK")),
 }
-SHAPES = [(5, 64, 48), (70, 80, 64)]  # tokens, hidden, intermediate: whole blocks of 32, and not
+SHAPES = [(3, 64, 48), (70, 80, 64)]  # tokens, hidden, intermediate: whole blocks of 32, and not
 
 
 @pytest.mark.parametrize(("tokens", "hidden", "intermediate"), SHAPES)
@@ -121,6 +130,45 @@ def test_a_large_batch_is_split_as_far_as_it_pays(slots: int, experts_pad: int, 
     assert share % chunk == 0
     assert ceil(slots / share) <= most
     assert share == chunk or ceil(slots / (share - chunk)) > most
+
+
+@pytest.mark.parametrize(("slots", "one"), [(1, True), (128, True), (129, False), (20000, False)])
+def test_a_schedule_of_few_slots_takes_one_launch(
+    slots: int, one: bool, asked: list[Launched], device: torch.device
+) -> None:
+    """Of up to 128 here; what a program of two launches takes goes by the number of slots."""
+    ids = torch.zeros(slots, 1, dtype=torch.int32, device=device)
+    schedule.schedule(ids, 8, small_blocks(launch_with("plain", 0, torch.bfloat16)))
+    kernels = ["few_kernel"] if one else ["count_kernel", "place_kernel"]
+    assert [each.kernel for each in asked] == kernels
+    for each in asked:
+        assert each.grid == (*GRIDS[each.kernel](each.given), 1, 1)
+        assert each.given.get("share") == (None if one else schedule._share(slots, 64, 128))
+        assert each.given.get("blocks", each.grid[0]) == each.grid[0]
+
+
+MOST_TILES = [  # slots, experts, lowest tile of skewed schedules, tiles
+    (3, 8, None, 3),
+    (8, 8, None, 8),
+    (63, 8, None, 8),
+    (64, 8, None, 9),
+    (1000, 8, None, 23),
+    (1000, 8, 128, 23),
+    (1000, 8, 16, 70),
+]
+
+
+@pytest.mark.usefixtures("asked")
+@pytest.mark.parametrize(("slots", "experts", "skewed", "tiles"), MOST_TILES)
+def test_there_is_room_for_the_most_tiles_that_a_routing_can_make(
+    slots: int, experts: int, skewed: int | None, tiles: int, device: torch.device
+) -> None:
+    """Of 64 rows, or of whichever height is lower: whole ones, and one for each expert that has rows."""
+    launch = launch_with("plain", 0, torch.bfloat16)
+    if skewed:
+        launch = dataclasses.replace(launch, skewed=dataclasses.replace(launch, block_m=skewed))
+    made = schedule.schedule(torch.zeros(slots, 1, dtype=torch.int32, device=device), experts, launch)
+    assert made.max_tiles == len(made.tile_expert) == len(made.tile_row) == tiles
 
 
 PERSISTENT = [(0, 7, 7), (1, 3, 3), (1, 4, 4), (1, 900, 4), (2, 7, 7), (2, 900, 8)]
