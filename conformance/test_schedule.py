@@ -5,10 +5,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import triton
+import triton.language as tl
 
 from conformance import reference, stages
 from tritonmoe import schedule
 from tritonmoe.launches import family, shipped
+from tritonmoe.schedule import _list_tiles
 
 Ids = Callable[[int, int, int, torch.Generator], torch.Tensor]
 
@@ -46,6 +49,8 @@ BATCHES = [  # tokens, top_k, experts, ids, most slots of one launch, rows that 
     (400, 8, 33, one_expert, 256, 32, 16),
     (700, 3, 17, mostly_skipped, 512, 0, 32),
     (700, 3, 17, all_skipped, 512, 16, 16),
+    (301, 1, 4, one_expert, 1024, 0, 0),
+    (4200, 2, 8, uniform, 64, 0, 16),
 ]
 
 
@@ -92,3 +97,46 @@ def test_the_same_choices_among_more_experts_are_scheduled_anew(device: torch.de
         served = len(plan.sorted_slots)
         assert torch.equal(made.offsets.cpu().long(), plan.offsets.long())
         assert torch.equal(made.sorted_slots[:served].cpu().long(), plan.sorted_slots.long())
+
+
+@triton.jit
+def tiles_kernel(
+    counts,
+    experts,
+    offsets,
+    tile_expert,
+    tile_row,
+    tile_count,
+    EXPERTS_PAD: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    SKEWED_M: tl.constexpr,
+):
+    """The first tile of each expert; all that are counted would be too many to write."""
+    count = tl.load(counts + tl.arange(0, EXPERTS_PAD))
+    made = (offsets, tile_expert, tile_row, tile_count)
+    end = tl.cumsum(count, axis=0)
+    _list_tiles(count, end, experts, made, 0, 2**30, EXPERTS_PAD, BLOCK_M, 0, SKEWED_M, 0)
+
+
+COUNTED = {  # rows of each expert, how many have more than twice the mean, whether one has over four times
+    "all alike": ([2] * 8, 0, 0),
+    "exactly twice the mean": ([2, 1, 1, 0], 0, 0),
+    "more than twice": ([3, 1, 0, 0], 1, 0),
+    "exactly four times the mean": ([8, 8, 0, 0, 0, 0, 0, 0], 2, 0),
+    "more than four times": ([9, 7, 0, 0, 0, 0, 0, 0], 2, 1),
+    "rows times experts beyond 2**31": ([2**23] + [2**21] * 511, 1, 0),
+    "skewed beyond 2**31": ([2**24] + [2**20] * 511, 1, 1),
+}
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_experts_are_busy_and_schedules_skewed_by_their_rows(name: str, device: torch.device) -> None:
+    rows, busy, skewed = COUNTED[name]
+    padded = max(16, len(rows))
+    counts = torch.tensor(rows + [0] * (padded - len(rows)), dtype=torch.int32)
+    tiles = [-(-each // (32 if skewed else 64)) for each in rows]
+    sizes = len(rows) + 1, sum(tiles), sum(tiles), 3
+    made = [torch.zeros(size, dtype=torch.int32, device=device) for size in sizes]
+    tiles_kernel[(1,)](counts.to(device), len(rows), *made, padded, 64, 32)
+    assert made[3].tolist() == [sum(tiles), sum(tiles[:busy]), skewed]
+    assert made[0].tolist() == [0, *torch.tensor(rows).cumsum(0).tolist()]
