@@ -132,7 +132,7 @@ COUNTED = {  # rows of each expert, how many have more than twice the mean, whet
 @pytest.mark.parametrize("name", COUNTED)
 def test_experts_are_busy_and_schedules_skewed_by_their_rows(name: str, device: torch.device) -> None:
     rows, busy, skewed = COUNTED[name]
-    padded = max(16, len(rows))
+    padded = schedule._padded(len(rows))
     counts = torch.tensor(rows + [0] * (padded - len(rows)), dtype=torch.int32)
     tiles = [-(-each // (32 if skewed else 64)) for each in rows]
     sizes = len(rows) + 1, sum(tiles), sum(tiles), 3

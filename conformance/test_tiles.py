@@ -27,6 +27,7 @@ FLAGS = {
     "swapped": dict(swapped=True),
     "short": dict(short=SHORT),
     "short and swapped": dict(short=SHORT, swapped=True),
+    "swapped where not wide": dict(swapped=True, wide=True),
     "wide": dict(wide=True),
     "wide and packed": dict(wide=True, packed=True),
     "persistent": dict(persistent=1),
@@ -80,6 +81,16 @@ def test_products_keep_their_precision_whatever_a_launch_asks_for(
     assert judgement.faults == []
 
 
+@pytest.mark.parametrize("flags", ["plain", "wide and packed", "persistent and mixed"])
+@pytest.mark.parametrize("hot", [BLOCK_M + 3, 5 * BLOCK_M], ids=["even", "skewed"])
+def test_each_kind_of_schedule_is_served_by_its_own_tiles(hot: int, flags: str, device: torch.device) -> None:
+    """Tiles of half the height, with no rows riding along, where one expert has over four times the mean."""
+    rows, dtype = [hot, 30, 40, 20, 30, 19, 23, 12], torch.bfloat16
+    ids = torch.cat([torch.full((number, 1), expert) for expert, number in enumerate(rows)])
+    launch = launch_with(flags, 16, dtype, skewed=True)
+    check_exact(len(rows), ids, dtype, device, launch, hidden=WIDTH, intermediate=WIDTH)
+
+
 @tails
 def test_descriptors_reach_the_last_of_many_small_experts(
     tail: int, dtype: torch.dtype, device: torch.device
@@ -102,6 +113,7 @@ DESCRIBABLE = {
     "rows of 24 bytes": (torch.zeros(3, 12, dtype=torch.float16), False),
     "experts": (torch.zeros(2, 3, 8), True),
     "rows of 32 bytes": (torch.zeros(3, 8), True),
+    "rows 40 bytes apart": (torch.zeros(200, dtype=torch.float16).as_strided((2, 3, 8), (64, 20, 1)), False),
     "experts 40 bytes apart": (
         torch.zeros(100, dtype=torch.float16).as_strided((2, 3, 8), (20, 8, 1)),
         False,
@@ -125,8 +137,10 @@ def test_a_wide_launch_reads_short_rows_by_pointers(hidden: int, device: torch.d
     )
 
 
-def launch_with(flags: str, tail: int, dtype: torch.dtype) -> Launch:
-    """The largest shipped configuration with small tiles and these flags."""
+def launch_with(flags: str, tail: int, dtype: torch.dtype, skewed: bool = False) -> Launch:
+    """The largest shipped configuration with small tiles and these flags; skewed: and others, of half the
+    height and without a tail, for skewed schedules.
+    """
     base = shipped(dtype, family())[-1][0]
     plain = {name: Tile.__dataclass_fields__[name].default for name in OPTIONAL}
     sizes = dict(block_m=BLOCK_M, block_n=BLOCK_N, block_k=BLOCK_K)
@@ -134,7 +148,11 @@ def launch_with(flags: str, tail: int, dtype: torch.dtype) -> Launch:
         stage: dataclasses.replace(getattr(base, stage), **{**plain, **sizes, **FLAGS[flags]})
         for stage in ("gate_up", "down")
     }
-    return dataclasses.replace(base, **changed, block_m=BLOCK_M, tail=tail, skewed=None)
+    made = dataclasses.replace(base, **changed, block_m=BLOCK_M, tail=tail, skewed=None)
+    if not skewed:
+        return made
+    lower = {stage: dataclasses.replace(tile, block_m=BLOCK_M // 2) for stage, tile in changed.items()}
+    return dataclasses.replace(made, skewed=dataclasses.replace(made, **lower, block_m=BLOCK_M // 2, tail=0))
 
 
 def laid_out(tensor: torch.Tensor, layout: str) -> torch.Tensor:

@@ -20,7 +20,7 @@ from conformance.test_tiles import FLAGS, launch_with
 from tritonmoe import schedule, tiles
 from tritonmoe.dispatch import Calls
 from tritonmoe.launches import Launch, Tile
-from tritonmoe.tiles import locate_tile, turn_of
+from tritonmoe.tiles import locate_tile, tile_total, turn_of
 
 Values = dict[str, Any]
 
@@ -102,6 +102,7 @@ def test_kernels_are_compiled_for_what_their_sizes_need(
     """No masks where a sum is of whole blocks; rows that lie in order are read so, whatever top_k is; nothing
     rides along in one dense expert. Rows are copied into order for descriptors alone.
     """
+    asked = FLAGS[flags]
     run_layer(tokens, hidden, intermediate, small_blocks(launch_with(flags, 16, torch.bfloat16)), device)
     depths = {"project_kernel": "hidden", "gate_up_kernel": "hidden", "down_kernel": "intermediate"}
     for each in launched:
@@ -109,15 +110,20 @@ def test_kernels_are_compiled_for_what_their_sizes_need(
         if each.kernel in depths:
             assert given["EVEN_K"] == (given[depths[each.kernel]] % given["BLOCK_K"] == 0)
         if each.kernel == "gate_up_kernel":
-            assert given["IN_ORDER"] == (given["DENSE"] or bool(FLAGS[flags].get("packed")))
+            assert given["IN_ORDER"] == (given["DENSE"] or bool(asked.get("packed")))
             assert given["TOP_K"] == (1 if given["IN_ORDER"] else 2)
             if given["WIDE"]:
                 experts = len(given["w_gate_up"])
                 assert list(given["w_tiles"].shape) == [experts, 2, intermediate, hidden]
         if "DENSE" in given:
-            assert given["TAIL"] == (0 if given["DENSE"] else 16)
+            dense, wide = given["DENSE"], bool(asked.get("wide"))
+            assert given["TAIL"] == (0 if dense else 16)
+            assert (given["WIDE"], given["SWAPPED"]) == (wide, not wide and bool(asked.get("swapped")))
+            assert (given["SHORT"], given["PERSISTENT"]) == (asked.get("short", 0), "persistent" in asked)
+            assert (given["WHEN"], given["PRECISION"]) == (2, "ieee")
+            assert (given["w_tiles"] is not None) == wide
     copies = [each for each in launched if each.kernel == "pack_kernel"]
-    assert len(copies) == bool(FLAGS[flags].get("packed"))
+    assert len(copies) == bool(asked.get("packed"))
 
 
 @pytest.mark.parametrize("slots", [1, 255, 256, 257, 4096, 65536, 1_000_001])
@@ -130,6 +136,27 @@ def test_a_large_batch_is_split_as_far_as_it_pays(slots: int, experts_pad: int, 
     assert share % chunk == 0
     assert ceil(slots / share) <= most
     assert share == chunk or ceil(slots / (share - chunk)) > most
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_nothing_is_launched_for_no_tokens(flags: str, asked: list[Launched], device: torch.device) -> None:
+    run_layer(0, 64, 48, launch_with(flags, 16, torch.bfloat16, skewed=True), device)
+    assert asked == []
+
+
+@pytest.mark.parametrize("flags", ["plain", "wide and packed"])
+def test_each_kind_of_schedule_has_its_launch_and_a_dense_expert_one(
+    flags: str, asked: list[Launched], device: torch.device
+) -> None:
+    run_layer(3, 64, 48, launch_with(flags, 16, torch.bfloat16, skewed=True), device)
+    products = [each.given for each in asked if "DENSE" in each.given]
+    assert len(products) == 6
+    for dense in (False, True):
+        kinds = [(each["WHEN"], each["BLOCK_M"], each["TAIL"]) for each in products if each["DENSE"] == dense]
+        assert kinds == ([(2, 64, 0)] * 2 if dense else [(0, 64, 16), (1, 32, 0)] * 2)
+    assert [each.given["WHEN"] for each in asked if each.kernel == "pack_kernel"] == (
+        [0, 1] if "packed" in flags else []
+    )
 
 
 @pytest.mark.parametrize(("slots", "one"), [(1, True), (128, True), (129, False), (20000, False)])
@@ -207,6 +234,36 @@ def most_tiles(given: Values) -> int:
     """A slot a tile while experts last; then whole tiles. Or those of one dense expert's rows."""
     rows, height = given["rows"], given["BLOCK_M"]
     return ceil(rows / height) if given["DENSE"] else rows // height + min(8, rows)
+
+
+@triton.jit
+def totals_kernel(totals, tile_count, max_tiles, DENSE: tl.constexpr, WHEN: tl.constexpr):
+    tl.store(totals, tile_total(tile_count, max_tiles, DENSE, WHEN))
+
+
+TOTALS = [  # whether the schedule is skewed, a dense expert, kind of launch, tiles
+    (0, False, 0, 7),
+    (0, False, 1, 0),
+    (0, False, 2, 7),
+    (1, False, 0, 0),
+    (1, False, 1, 7),
+    (1, False, 2, 7),
+    (0, True, 1, 5),
+    (1, True, 0, 5),
+    (1, True, 2, 5),
+]
+
+
+@pytest.mark.parametrize(("skewed", "dense", "when", "expected"), TOTALS)
+def test_a_launch_for_the_other_kind_of_schedule_finds_no_tiles(
+    skewed: int, dense: bool, when: int, expected: int, device: torch.device
+) -> None:
+    """Of 7 on the schedule's list, 3 of them busy; a dense expert has the host's 5."""
+    total, counts = (
+        torch.tensor(values, dtype=torch.int32, device=device) for values in ([-1], [7, 3, skewed])
+    )
+    totals_kernel[(1,)](total, counts, 5, dense, when)
+    assert total.item() == expected
 
 
 # The order in which programs take work
