@@ -19,7 +19,7 @@ from tritonmoe.pack import pack_kernel
 from tritonmoe.router import choose_kernel, project_kernel
 from tritonmoe.schedule import Schedule, schedule
 
-FAR = 2**31 + 2**10  # elements
+FAR = 2**31 + 2**10  # elements; twice as many where a step and what is within it both shall be beyond
 TENSORS = ("x", "w_gate_up", "w_down", "ids", "weights")
 
 
@@ -46,7 +46,7 @@ def test_the_second_step_of_a_sum_may_lie_beyond_2_31_elements(which: str, devic
     made = exact_experts(5, 4, torch.bfloat16, hidden=BLOCK_K + 1, intermediate=BLOCK_K + 1)
     expected = plain(made, ids, weights)
     placed = [
-        stretched(each, -1, device) if name == which else each.to(device)
+        stretched(each, -1, device, 2 * FAR) if name == which else each.to(device)
         for name, each in zip(TENSORS[:3], made, strict=True)
     ]
     launch = launch_with("plain", 0, torch.bfloat16)
@@ -67,7 +67,7 @@ def test_the_router_reads_beyond_2_31_elements(which: str, dim: int, device: tor
     shapes = {"x": (3, hidden), "router_weight": (8, hidden), "correction_bias": (8,)}
     tensors = {name: stream.integers(shape, -2, 3).bfloat16() for name, shape in shapes.items()}
     near = {name: each.to(device) for name, each in tensors.items()}
-    far = {**near, which: stretched(tensors[which], dim, device)}
+    far = {**near, which: stretched(tensors[which], dim, device, 2 * FAR)}
     made, expected = (
         tritonmoe.route(each["x"], each["router_weight"], config, each["correction_bias"])
         for each in (far, near)
@@ -151,13 +151,13 @@ def test_rows_that_ride_along_may_lie_beyond_2_31_elements(dim: int, device: tor
     ids, weights = torch.zeros(tokens, 1, dtype=torch.int64), torch.ones(tokens, 1)
     made = exact_experts(tokens, 1, torch.bfloat16, hidden=BLOCK_K + 1, intermediate=BLOCK_K + 1)
     x, w_gate_up, w_down = (each.to(device) for each in made)
-    far = stretched(made[0], dim, device)
+    far = stretched(made[0], dim, device, 2 * FAR)
     y = tritonmoe.fused_experts(far, w_gate_up, w_down, ids.to(device), weights.to(device), launch=launch)
     assert torch.equal(y.cpu(), plain(made, ids, weights))
 
     plan = schedule(ids.to(device), 1, launch)
     activation = gate_up(x, w_gate_up, plan, launch)
-    far = stretched(activation.cpu(), dim, device)
+    far = stretched(activation.cpu(), dim, device, 2 * FAR)
     assert torch.equal(down(far, w_down, plan, launch), down(activation, w_down, plan, launch))
 
 
