@@ -107,15 +107,16 @@ def tiles_kernel(
     tile_expert,
     tile_row,
     tile_count,
+    parts,
     EXPERTS_PAD: tl.constexpr,
     BLOCK_M: tl.constexpr,
     SKEWED_M: tl.constexpr,
 ):
-    """The first tile of each expert; all that are counted would be too many to write."""
+    """Writes the first of so many parts of the tiles that it counts."""
     count = tl.load(counts + tl.arange(0, EXPERTS_PAD))
     made = (offsets, tile_expert, tile_row, tile_count)
     end = tl.cumsum(count, axis=0)
-    _list_tiles(count, end, experts, made, 0, 2**30, EXPERTS_PAD, BLOCK_M, 0, SKEWED_M, 0)
+    _list_tiles(count, end, experts, made, 0, parts, EXPERTS_PAD, BLOCK_M, 0, SKEWED_M, 0)
 
 
 COUNTED = {  # rows of each expert, how many have more than twice the mean, whether one has over four times
@@ -137,6 +138,6 @@ def test_experts_are_busy_and_schedules_skewed_by_their_rows(name: str, device: 
     tiles = [-(-each // (32 if skewed else 64)) for each in rows]
     sizes = len(rows) + 1, sum(tiles), sum(tiles), 3
     made = [torch.zeros(size, dtype=torch.int32, device=device) for size in sizes]
-    tiles_kernel[(1,)](counts.to(device), len(rows), *made, padded, 64, 32)
+    tiles_kernel[(1,)](counts.to(device), len(rows), *made, max(tiles), padded, 64, 32)
     assert made[3].tolist() == [sum(tiles), sum(tiles[:busy]), skewed]
     assert made[0].tolist() == [0, *torch.tensor(rows).cumsum(0).tolist()]
