@@ -126,8 +126,9 @@ def _run(scratch, chosen, state, workers: int, brief) -> None:
     from conformance.matrix import CASES
 
     from . import runner
+    from .killers import Killers
 
-    killers, todo = runner.Killers.on_record(), []
+    killers, todo = Killers.on_record(), []
     for mutant in chosen:
         if (outcome := state.get(mutant)) is None:
             todo.append(mutant)

@@ -45,6 +45,8 @@ def operator(name: str, kernel: bool | None = None) -> Callable[[Operator], Oper
 def comparison(site: Site) -> Iterator[Replacement]:
     node = site.node
     if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in BOUNDARY:
+        if _of_key(site) and isinstance(node.ops[0], ast.Is | ast.IsNot):
+            return  # its opposite tells the same calls apart
         new = BOUNDARY[type(node.ops[0])]
         yield node, f"({site.text(node.left)} {new} {site.text(node.comparators[0])})", f"compares with {new}"
 
@@ -93,8 +95,8 @@ def dropped_mask(site: Site) -> Iterator[Replacement]:
 @operator("changed other", kernel=True)
 def changed_other(site: Site) -> Iterator[Replacement]:
     if isinstance(site.node, ast.keyword) and site.node.arg == "other":
-        value = ast.unparse(site.node.value)
-        new = "1" if value in ("0", "0.0") else "0"
+        # What a hidden lane would hold may be anything: 1 times a 0 beside it would tell nothing.
+        new = {"0": "1", "0.0": 'float("nan")'}.get(ast.unparse(site.node.value), "0")
         yield site.node.value, new, f"masked lanes are {new}"
 
 
@@ -341,6 +343,13 @@ def swapped_arguments(site: Site) -> Iterator[Replacement]:
                 f"{source.segment(b)}, {source.segment(a)}",
                 f"{ast.unparse(a)} and {ast.unparse(b)} swapped",
             )
+
+
+def _of_key(site: Site) -> bool:
+    """Whether it is part of `also`, what a launch is found again by."""
+    statement = site.statement
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return site.keyword == "also" or any(isinstance(each, ast.Name) and each.id == "also" for each in targets)
 
 
 def _adds_nothing(node: ast.BinOp) -> bool:

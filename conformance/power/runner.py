@@ -14,15 +14,14 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from .killers import Killers
 from .mutants import Mutant
 from .pool import Job, run_all
 from .trial import SAME, Item, Outcome
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
-RECORD = TREE / "reports" / "evidence" / "power.json"
 PARTS = 12  # jobs that the cases of the control are dealt to
-FIRST = 8  # items of a kind that go first for what they saw before
 CHEAP = 0.1  # seconds; a test below is tried first if nothing is compiled anew
 QUICK = 0.7  # seconds that a test may take to be tried before the examples of the layer
 Report = Callable[[str], None]
@@ -98,7 +97,7 @@ def tests_of_suite() -> list[str]:
 @dataclass(frozen=True)
 class Sources:
     """SHA-256 over the layer and the suite (`whole`), and over them without the tests beside the matrix
-    (`core`): an outcome holds for one of these.
+    (`core`): an outcome holds for one of these. Commands are in neither: they judge nothing.
     """
 
     whole: str
@@ -111,7 +110,9 @@ class Sources:
         for package in ("tritonmoe", "conformance"):
             for path in sorted((tree / package).rglob("*")):
                 name = path.relative_to(tree).as_posix()
-                if path.suffix in (".py", ".json") and "/power/" not in name:
+                if path.suffix not in (".py", ".json") or path.name == "commands.py":
+                    continue
+                if "/power/" not in name:
                     line = f"{name}\0{_sha(path)}\n".encode()
                     whole.update(line)
                     if not path.name.startswith("test_"):
@@ -217,7 +218,7 @@ def run_mutants(
     mutants: Sequence[Mutant],
     workers: int,
     brief: Collection[str] = (),
-    killers: "Killers | None" = None,
+    killers: Killers | None = None,
 ) -> Iterator[tuple[Mutant, Outcome]]:
     """Each mutant and its outcome, as they end. brief: ids of those that were found equivalent before, and
     are only looked at again. killers: what saw them or others before.
@@ -256,46 +257,6 @@ def run_mutants(
             outcome.how = ""  # so little of it was compiled that this says nothing
         killers.add(by_id[done.name], outcome)
         yield by_id[done.name], outcome
-
-
-class Killers:
-    """What saw a mutant in the run on record, or others of its function or wrong alike, is tried first."""
-
-    def __init__(self) -> None:
-        self._seen: dict[tuple[str, ...], Counter[str]] = {}
-
-    @classmethod
-    def on_record(cls, path: Path = RECORD) -> "Killers":
-        """Those of a table that `tritonmoe power --json` wrote; the order is all that hangs on it."""
-        made = cls()
-        for row in json.loads(path.read_text())["mutants"] if path.exists() else ():
-            if row["killed"]:
-                made._add(_kinds(row["id"], row["description"]), row["by"])
-        return made
-
-    def add(self, mutant: Mutant, outcome: Outcome) -> None:
-        if outcome.by:
-            self._add(_kinds(mutant.id, mutant.description), outcome.by)
-
-    def first(self, mutant: Mutant, items: list[Item]) -> list[Item]:
-        """The same items, those that saw most of any kind's mutants before the others."""
-        there = {item.name for item in items}
-        rank: dict[str, int] = {}
-        for kind in _kinds(mutant.id, mutant.description):
-            seen = [(name, times) for name, times in self._seen.get(kind, {}).items() if name in there]
-            start = 0 if len(kind) > 1 else -FIRST  # the mutant itself goes before all others
-            for place, (name, _) in enumerate(sorted(seen, key=lambda row: -row[1])[:FIRST], start):
-                rank[name] = min(place, rank.get(name, FIRST))
-        return sorted(items, key=lambda item: rank.get(item.name, FIRST))
-
-    def _add(self, kinds: Sequence[tuple[str, ...]], by: str) -> None:
-        for kind in kinds:
-            self._seen.setdefault(kind, Counter())[by] += 1
-
-
-def _kinds(name: str, wrong: str) -> list[tuple[str, ...]]:
-    """A mutant itself, its function (an id begins with its file and name), what is wrong with it."""
-    return [(name,), ("function", *name.split(":")[:2]), ("wrong", wrong)]
 
 
 class State:

@@ -21,6 +21,7 @@ CASES = [  # operator, parameters, the line of a kernel, what it becomes
     ("widened mask", "m, n", "k = (m < 1) & (n < 2)", ["k = m < 1", "k = n < 2"]),
     ("dropped mask", "p, m", "k = tl.load(p, mask=m, other=0.0)", ["k = tl.load(p)"]),
     ("changed other", "p, m", "k = tl.load(p, mask=m, other=-1)", ["k = tl.load(p, mask=m, other=0)"]),
+    ("changed other", "p, m", "k = tl.load(p, mask=m, other=0.0)", ['other=float("nan")']),
     ("constant", "m", "k = m[3]", ["k = m[4]", "k = m[2]"]),
     ("constant", "m", "k = m + 1e-20", ["k = m + 0.0", "k = m + 0.001"]),
     ("constant", "m", "k = tl.arange(0, 16)", []),
@@ -91,6 +92,12 @@ def test_host_functions_are_mutated_only_where_asked() -> None:
     source = Source("some.py", "def host(tokens):\n    return tokens < 3\n")
     assert {each.operator for each in mutants_of(source, host=True)} == {"comparison", "constant"}
     assert list(mutants_of(source, host=False)) == []
+
+
+def test_none_in_a_key_and_its_opposite_tell_the_same_calls_apart() -> None:
+    lines = ["seen = calls(x, also=(x, plan is None))", "also = x, plan is None", "return plan is None"]
+    source = Source("some.py", "def host(x, plan):\n" + "".join(f"    {line}\n" for line in lines))
+    assert [each.first for each in mutants_of(source) if each.operator == "comparison"] == [4]
 
 
 def test_lines_keep_their_numbers() -> None:

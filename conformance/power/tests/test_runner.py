@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from conformance.power import commands, equivalents, runner, table, trial
+from conformance.power.killers import Killers
 from conformance.power.mutants import Mutant
 from conformance.power.pool import Job, run_all
 from conformance.power.scratch import Scratch
@@ -237,7 +238,7 @@ def run(*arguments: str) -> int:
 
 def test_what_saw_a_functions_mutants_goes_first_for_its_others() -> None:
     items = [Item("a", 0, 0.1), Item("b", 1, 0.2), Item("test_edges.py::test_x", -1, 3.0)]
-    killers = runner.Killers()
+    killers = Killers()
     for by, times in (("test_edges.py::test_x", 2), ("b example 1", 1), ("", 5)):
         for _ in range(times):
             killers.add(MUTANT, Outcome(bool(by), by))
@@ -254,7 +255,7 @@ def test_what_saw_a_mutant_in_the_run_on_record_goes_first_of_all(tmp_path: Path
     results = [(other, Outcome(True, "a example 0"))] * 3
     results += [(MUTANT, Outcome(True, "b example 1")), (FAULT, Outcome(False))]
     table.write_json(tmp_path / "power.json", results, {}, {})
-    killers = runner.Killers.on_record(tmp_path / "power.json")
+    killers = Killers.on_record(tmp_path / "power.json")
     assert killers.first(MUTANT, items) == items[::-1]
     assert killers.first(other, items) == items
-    assert runner.Killers.on_record(tmp_path / "none.json").first(MUTANT, items) == items
+    assert Killers.on_record(tmp_path / "none.json").first(MUTANT, items) == items
