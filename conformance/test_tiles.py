@@ -12,7 +12,7 @@ from conformance import reference
 from conformance.judge import Judgement
 from conformance.philox import Stream
 from conformance.reference import Quantity
-from conformance.test_edges import check_exact
+from conformance.test_edges import check_exact, exact_experts
 from conformance.test_edges import dtype as dtype
 from tritonmoe.down import down
 from tritonmoe.gate_up import gate_up
@@ -61,7 +61,7 @@ def test_products_keep_their_precision_whatever_a_launch_asks_for(
 ) -> None:
     """stepped: rows of x and of the activation have gaps, which descriptors cannot skip."""
     launch = launch_with(flags, tail, dtype)
-    ids = torch.tensor([2] * (BLOCK_M + tail) + [0] * 7 + [2] * 3)[:, None]
+    ids = torch.tensor([2] * (BLOCK_M + tail) + [0] * 7 + [1] * 3)[:, None]
     stream = Stream(7, "tiles")
     x = stream.normal((len(ids), WIDTH)).to(dtype)
     w_gate_up = (stream.normal((3, 2 * WIDTH, WIDTH)) * WIDTH**-0.5).to(dtype)
@@ -89,6 +89,21 @@ def test_each_kind_of_schedule_is_served_by_its_own_tiles(hot: int, flags: str, 
     ids = torch.cat([torch.full((number, 1), expert) for expert, number in enumerate(rows)])
     launch = launch_with(flags, 16, dtype, skewed=True)
     check_exact(len(rows), ids, dtype, device, launch, hidden=WIDTH, intermediate=WIDTH)
+
+
+@flags_of
+def test_what_the_schedule_leaves_unwritten_is_not_looked_at(flags: str, device: torch.device) -> None:
+    """Slots beyond the last served one may hold any number, which is no row of x."""
+    launch = launch_with(flags, 16, torch.bfloat16)
+    ids = torch.tensor([[2], [-1], [2], [0], [3]])
+    x, w_gate_up, w_down = (each.to(device) for each in exact_experts(5, 3, torch.bfloat16, 32, 16))
+    made = []
+    for beyond in (0, 2**30):
+        plan = schedule(ids.to(device), 3, launch)
+        plan.sorted_slots[3:] = beyond
+        activation = gate_up(x, w_gate_up, plan, launch)
+        made.append((activation[:3], down(activation, w_down, plan, launch)[[0, 2, 3]]))
+    assert all(torch.equal(first, second) for first, second in zip(*made, strict=True))
 
 
 @tails
