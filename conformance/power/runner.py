@@ -97,7 +97,7 @@ def tests_of_suite() -> list[str]:
 @dataclass(frozen=True)
 class Sources:
     """SHA-256 over the layer and the suite (`whole`), and over them without the tests beside the matrix
-    (`core`): an outcome holds for one of these. Commands are in neither: they judge nothing.
+    (`core`): an outcome holds for one of these.
     """
 
     whole: str
@@ -110,9 +110,7 @@ class Sources:
         for package in ("tritonmoe", "conformance"):
             for path in sorted((tree / package).rglob("*")):
                 name = path.relative_to(tree).as_posix()
-                if path.suffix not in (".py", ".json") or path.name == "commands.py":
-                    continue
-                if "/power/" not in name:
+                if path.suffix in (".py", ".json") and "/power/" not in name:
                     line = f"{name}\0{_sha(path)}\n".encode()
                     whole.update(line)
                     if not path.name.startswith("test_"):

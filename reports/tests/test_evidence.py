@@ -111,7 +111,7 @@ def _bomb() -> str:
     return f"<?xml version='1.0'?><!DOCTYPE t [{entities}]><testsuites>&e11;</testsuites>"
 
 
-def test_the_evidence_is_from_an_h100_and_whole() -> None:
+def test_the_evidence_is_from_an_h200_and_whole() -> None:
     report = read(CUDA)
     assert report.environment.platform == "cuda"
     assert "H200" in report.environment.device_name
