@@ -227,7 +227,7 @@ class Load:
 def _template(path: Path) -> tuple[bytes, bytes]:
     """A report's bytes before and after the 40 digits of its commit."""
     data = path.read_bytes()
-    found = re.search(rb'name="commit" value="([0-9a-f]{40})"', data)
+    found = re.search(rb'name="commit" value="([0-9a-f]{40})(?:\+dirty)?"', data)
     if found is None:
         raise SystemExit(f"{path} has no commit of 40 digits to vary")
     return data[: found.start(1)], data[found.end(1) :]
