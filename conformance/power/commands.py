@@ -73,7 +73,7 @@ def power(arguments: argparse.Namespace) -> int:
     runner.prepare()
     from conformance.environment import source_digest
 
-    from . import equivalents, table
+    from . import equivalents, rounds, table
     from .mutants import all_mutants
     from .scratch import Scratch
 
@@ -89,7 +89,9 @@ def power(arguments: argparse.Namespace) -> int:
     with runner.scratch_folder() as folder:
         try:
             scratch = Scratch(runner.TREE, Path(folder))
-            _run(scratch, chosen, state, arguments.workers, () if arguments.only else listed)
+            brief = () if arguments.only else listed
+            sample = not (arguments.all or arguments.named_only or arguments.only)
+            rounds.run(scratch, chosen, state, arguments.workers, brief, sample)
         except runner.CannotRun as error:
             print(f"tritonmoe power: {error}", file=sys.stderr)
             return 2
@@ -120,34 +122,6 @@ def _false_alarms(arguments: argparse.Namespace) -> int:
     given |= {"--seed": arguments.seed, "--json": arguments.json}
     pairs = [(name, str(value)) for name, value in given.items() if value is not None]
     return false_alarms.main([part for pair in pairs for part in pair])
-
-
-def _run(scratch, chosen, state, workers: int, brief) -> None:
-    from conformance.matrix import CASES
-
-    from . import runner
-    from .killers import Killers
-
-    killers, todo = Killers.on_record(), []
-    for mutant in chosen:
-        if (outcome := state.get(mutant)) is None:
-            todo.append(mutant)
-        else:
-            killers.add(mutant, outcome)
-    if not todo:
-        return
-    zeros = runner.control_mutant(scratch.pristine)
-    progress = runner.Progress(len(todo))
-    suite = runner.run_control(
-        scratch.pristine, workers, progress.say, [case.id for case in CASES], runner.tests_of_suite()
-    )
-    for mutant, outcome in runner.run_mutants(scratch, suite, [zeros], 1):
-        if not outcome.killed:
-            raise runner.CannotRun(f"a layer that writes zeros passes the suite:\n{mutant.diff}")
-    progress = runner.Progress(len(todo))
-    for mutant, outcome in runner.run_mutants(scratch, suite, todo, workers, brief, killers):
-        state.add(mutant, outcome)
-        progress.add(outcome)
 
 
 def _chosen(arguments: argparse.Namespace, mutants: list) -> tuple[list, int | None]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .mutants import Mutant
-from .trial import Item, Outcome
+from .trial import SAME, Item, Outcome
 
 RECORD = Path(__file__).parents[2] / "reports" / "evidence" / "power.json"
 FIRST = 8  # items of a kind that go first for what they saw before
@@ -17,6 +17,7 @@ class Killers:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, ...], Counter[str]] = {}
+        self.same: set[str] = set()  # ids of mutants on record that were the unmutated code
 
     @classmethod
     def on_record(cls, path: Path = RECORD) -> "Killers":
@@ -25,11 +26,19 @@ class Killers:
         for row in json.loads(path.read_text())["mutants"] if path.exists() else ():
             if row["killed"]:
                 made._add(_kinds(row["id"], row["description"]), row["by"])
+            elif row["how"] == SAME:
+                made.same.add(row["id"])
         return made
 
     def add(self, mutant: Mutant, outcome: Outcome) -> None:
         if outcome.by:
             self._add(_kinds(mutant.id, mutant.description), outcome.by)
+
+    def of(self, mutant: Mutant) -> list[str]:
+        """What saw the mutant; of a new one, what saw most of its function's, and of what is wrong alike."""
+        own, *others = (self._seen.get(kind, Counter()) for kind in _kinds(mutant.id, mutant.description))
+        chosen = [own] if own else others
+        return [name for seen in chosen for name, _ in seen.most_common(FIRST)]
 
     def first(self, mutant: Mutant, items: list[Item]) -> list[Item]:
         """The same items, those that saw most of any kind's mutants before the others."""

@@ -17,7 +17,7 @@ from typing import Any
 from .killers import Killers
 from .mutants import Mutant
 from .pool import Job, run_all
-from .trial import SAME, Item, Outcome
+from .trial import Item, Outcome
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parent.parent
@@ -144,16 +144,27 @@ def prepare() -> None:
 
 
 def run_control(
-    pristine: Path, workers: int, report: Report, cases: Sequence[str], tests: Sequence[str]
+    pristine: Path,
+    workers: int,
+    report: Report,
+    cases: Sequence[str],
+    tests: Sequence[str],
+    only: Collection[str] = (),
 ) -> Suite:
-    """The unmutated copy through everything that is going to be used. Raises CannotRun if anything fails."""
+    """The unmutated copy through everything that is going to be used. Raises CannotRun if anything fails.
+
+    tests: files; only: ids of the tests in them that are meant, if not all.
+    """
     from triton import knobs
 
     from . import trial
 
     store = Path(knobs.cache.dir) / "power"
     parts = [part for part in (list(cases[number::PARTS]) for number in range(PARTS)) if part]
-    jobs = [Job(name, lambda name=name: trial.control(pristine, store, [], [name]), 3600.0) for name in tests]
+    jobs = [
+        Job(name, lambda name=name: trial.control(pristine, store, [], [name], only), 3600.0)
+        for name in tests
+    ]
     jobs += [
         Job(f"cases {number}", lambda part=part: trial.control(pristine, store, part, []), 3600.0)
         for number, part in enumerate(parts)
@@ -218,8 +229,8 @@ def run_mutants(
     brief: Collection[str] = (),
     killers: Killers | None = None,
 ) -> Iterator[tuple[Mutant, Outcome]]:
-    """Each mutant and its outcome, as they end. brief: ids of those that were found equivalent before, and
-    are only looked at again. killers: what saw them or others before.
+    """Each mutant and its outcome, as they end. brief: ids of those that nothing saw before, and that are
+    only looked at again. killers: what saw them or others before.
     """
     from .trial import examine
 
@@ -251,8 +262,6 @@ def run_mutants(
             outcome = Outcome(True, "", "crash" if crashed else "hang", done.died)
         else:
             outcome = Outcome(**done.value)
-        if done.name in brief and outcome.how == SAME:
-            outcome.how = ""  # so little of it was compiled that this says nothing
         killers.add(by_id[done.name], outcome)
         yield by_id[done.name], outcome
 

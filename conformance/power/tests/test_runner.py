@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conformance.power import commands, equivalents, runner, table, trial
+from conformance.power import commands, equivalents, rounds, runner, table, trial
 from conformance.power.killers import Killers
 from conformance.power.mutants import Mutant
 from conformance.power.pool import Job, run_all
@@ -178,7 +178,7 @@ def test_what_cannot_run_exits_with_two(
     def fails(*_: object) -> None:
         raise runner.CannotRun("the unmutated tree fails: for a reason")
 
-    monkeypatch.setattr(commands, "_run", fails)
+    monkeypatch.setattr(rounds, "run", fails)
     assert run("--named-only") == 2
     assert "for a reason" in capsys.readouterr().err
     assert run("--only", "no:such:mutant") == 2
@@ -259,3 +259,60 @@ def test_what_saw_a_mutant_in_the_run_on_record_goes_first_of_all(tmp_path: Path
     assert killers.first(MUTANT, items) == items[::-1]
     assert killers.first(other, items) == items
     assert Killers.on_record(tmp_path / "none.json").first(MUTANT, items) == items
+
+
+# A sample: what saw its mutants before goes first
+
+SAMPLED = [  # of the mutant: outcome on record, in the list, outcome of the first round, left for all
+    (Outcome(True, CASE + " example 0"), False, Outcome(True, "a case", examples=1), False),
+    (Outcome(True, CASE + " example 0"), False, Outcome(False, examples=1), True),
+    (Outcome(True, SEEN_BY), False, Outcome(False, how=SAME, examples=1), True),
+    (None, False, Outcome(False, examples=1), True),
+    (Outcome(False), False, Outcome(False, examples=1), True),
+    (Outcome(False), True, Outcome(False, examples=1), False),
+    (Outcome(False), True, Outcome(False), True),
+    (Outcome(False, how=SAME), False, Outcome(False, how=SAME, examples=1), False),
+    (Outcome(False, how=SAME), False, Outcome(False, examples=1), True),
+    (Outcome(False, how=SAME), False, Outcome(False, how=SAME), True),
+]
+
+
+@pytest.mark.parametrize(("recorded", "is_listed", "found", "left"), SAMPLED)
+def test_of_a_sample_the_whole_suite_tries_what_its_record_leaves(
+    recorded: Outcome | None,
+    is_listed: bool,
+    found: Outcome,
+    left: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table.write_json(tmp_path / "power.json", [(MUTANT, recorded)] if recorded else [], {}, {})
+    record = Killers.on_record(tmp_path / "power.json")
+    monkeypatch.setattr(Killers, "on_record", lambda: record)
+    asked = []
+
+    def tried(_, mutants, workers, listed, brief, killers, cases, tests, only=()):
+        asked.append((set(cases), set(tests), set(only)))
+        yield from ((mutant, found if len(asked) == 1 else Outcome(True, "all")) for mutant in mutants)
+
+    monkeypatch.setattr(rounds, "_round", tried)
+    state = runner.State(None, runner.Sources.of())
+    rounds.run(None, [MUTANT], state, 1, {MUTANT.id} if is_listed else (), sample=True)
+    whole = (set(rounds._cases()), set(runner.tests_of_suite()), set())
+    assert asked[1:] == [whole] * left
+    assert state.get(MUTANT) == (Outcome(True, "all") if left else found)
+    by = recorded.by if recorded else ""
+    looked_at = is_listed or (recorded is not None and recorded.how == SAME)
+    stages = {case for case in whole[0] if looked_at and not case.startswith("layer/")}
+    assert asked[0] == (
+        {rounds.SHOWS_ZEROS, *stages} | ({CASE} if by.startswith(CASE) else set()),
+        {"test_dispatch.py"} if by == SEEN_BY else set(),
+        {SEEN_BY} if by == SEEN_BY else set(),
+    )
+
+
+def test_a_control_of_some_tests_runs_those_alone(scratch: Scratch) -> None:
+    """Those of a record that are there no more are let be."""
+    asked = (SEEN_BY, "conformance/test_dispatch.py::test_that_was")
+    suite = runner.run_control(scratch.pristine, 1, print, [], ["test_dispatch.py"], asked)
+    assert [item.case for item in suite.items] == [SEEN_BY]
