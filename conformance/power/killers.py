@@ -21,10 +21,10 @@ class Killers:
 
     @classmethod
     def on_record(cls, path: Path = RECORD) -> "Killers":
-        """Those of a table that `tritonmoe power --json` wrote; the order is all that hangs on it."""
+        """Those of a table that `tritonmoe power --json` wrote: what goes first, and what a sample needs."""
         made = cls()
         for row in json.loads(path.read_text())["mutants"] if path.exists() else ():
-            if row["killed"]:
+            if row["by"]:  # nothing is named where the process died
                 made._add(_kinds(row["id"], row["description"]), row["by"])
             elif row["how"] == SAME:
                 made.same.add(row["id"])

@@ -25,8 +25,8 @@ def run(
 ) -> None:
     """Adds the outcome of each mutant that the state has none of. Raises runner.CannotRun.
 
-    listed: ids of equivalents, which are only looked at again. sample: whether what the record calls the
-    unmutated code is, too; otherwise that is proved anew.
+    listed: ids of equivalents, which are only looked at again. sample: whether to go by the record first, and
+    only look again at what it calls the unmutated code; otherwise that is proved anew.
     """
     killers, todo = Killers.on_record(), []
     for mutant in mutants:

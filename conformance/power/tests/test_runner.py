@@ -263,6 +263,17 @@ def test_what_saw_a_mutant_in_the_run_on_record_goes_first_of_all(tmp_path: Path
 
 # A sample: what saw its mutants before goes first
 
+
+@pytest.mark.parametrize(("by", "asked"), [("b example 1", ["b example 1"]), ("", ["a example 0"])])
+def test_a_mutant_that_nothing_named_saw_is_shown_what_saw_its_functions_others(
+    by: str, asked: list[str], tmp_path: Path
+) -> None:
+    other = Mutant(**{**vars(MUTANT), "id": "combine.py:combine:call:2", "description": "is another"})
+    results = [(other, Outcome(True, "a example 0")), (MUTANT, Outcome(True, by))]
+    table.write_json(tmp_path / "power.json", results, {}, {})
+    assert Killers.on_record(tmp_path / "power.json").of(MUTANT) == asked
+
+
 SAMPLED = [  # of the mutant: outcome on record, in the list, outcome of the first round, left for all
     (Outcome(True, CASE + " example 0"), False, Outcome(True, "a case", examples=1), False),
     (Outcome(True, CASE + " example 0"), False, Outcome(False, examples=1), True),
