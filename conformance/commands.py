@@ -17,6 +17,7 @@ WORKERS = min(os.cpu_count() or 1, 12)
 # What speaks of the layer on this platform; the tests of the suite itself and of other GPUs' code stay out.
 CERTIFYING = ["test_matrix.py", "test_controls.py", "test_schedule.py", "test_properties.py"]
 CERTIFYING += ["test_edges.py", "test_nan.py", "test_sizes.py", "test_tiles.py", "test_work.py"]
+CERTIFYING += ["test_order.py", "test_replay.py"]
 CERTIFYING += ["test_heights.py", "test_ranking.py", "test_dispatch.py", "test_arguments.py"]
 CERTIFYING += ["test_models.py"] if find_spec("transformers") else []
 

@@ -73,6 +73,9 @@ BEYOND_INT32 = (
 ROUTINGS = {  # name: (experts, topk_ids)
     "no token": (8, torch.empty(0, 2)),
     "one token": (8, torch.tensor([[6, 1]])),
+    "one token, some of it skipped": (8, torch.tensor([[-1, 7, 8, 0]])),
+    "one token, one expert twice": (8, torch.tensor([[5, 2, 5]])),
+    "one token, skipped by what int32 cannot hold": (8, torch.tensor([[2**32 + 1, 2, -(2**32) + 3]])),
     "one expert": (1, same_expert(0, 7)),
     "every expert chosen": (8, torch.stack([torch.arange(8).roll(t) for t in range(5)])),
     "one expert takes all": (64, same_expert(63, 40)),

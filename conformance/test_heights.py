@@ -58,17 +58,17 @@ def note_gate_up(
 def down_kernel(noted, BLOCK_M: tl.constexpr, SHORT: tl.constexpr, TAIL: tl.constexpr):
     rows = tl.program_id(0) + 1
     problem = ((noted, None, None, None, None), (32, 32), (1, 1, 1, 1, 1))
-    tiles, plan = (None, None, None), (None, None, None, None)
-    down._work(0, problem, plan, rows, tiles, 1, "", BLOCK_M, 32, 32, 1, SHORT, TAIL, False, False, True)
+    tiles, plan = (None, None, None), (None, None, None, rows, 1)
+    down._work(0, problem, plan, tiles, 1, 0, "", BLOCK_M, 32, 32, 1, SHORT, TAIL, False, False, True)
 
 
 @triton.jit
 def gate_up_kernel(noted, BLOCK_M: tl.constexpr, SHORT: tl.constexpr, TAIL: tl.constexpr):
     rows = tl.program_id(0) + 1
     problem = ((noted, None, None, None, None), (32, 32), (1, 1, 1, 1, 1))
-    tiles, plan = (None, None, None), (None, None, None, None)
+    tiles, plan = (None, None, None), (None, None, None, rows, 1)
     gate_up._work(
-        0, problem, plan, rows, tiles, 1, 1, True, "", BLOCK_M, 32, 32, 1, SHORT, TAIL, False, False, True
+        0, problem, plan, tiles, 1, 1, 0, True, "", BLOCK_M, 32, 32, 1, SHORT, TAIL, False, False, True
     )
 
 

@@ -14,6 +14,7 @@ from conformance.philox import Stream
 from conformance.reference import Quantity
 from conformance.test_edges import check_exact, exact_experts
 from conformance.test_edges import dtype as dtype
+from tritonmoe import fused_experts
 from tritonmoe.down import down
 from tritonmoe.gate_up import gate_up
 from tritonmoe.launches import OPTIONAL, Launch, Tile, family, shipped
@@ -31,8 +32,8 @@ FLAGS = {
     "wide": dict(wide=True),
     "wide and packed": dict(wide=True, packed=True),
     "persistent": dict(persistent=1),
-    "persistent and mixed": dict(persistent=1, mixed=True),
-    "all that go together": dict(wide=True, packed=True, persistent=1, mixed=True, short=2 * SHORT),
+    "persistent and mixed": dict(persistent=1, mixed=150),
+    "all that go together": dict(wide=True, packed=True, persistent=1, mixed=150, short=2 * SHORT),
 }
 tails = pytest.mark.parametrize("tail", [0, 16], ids=["no tail", "tail"])
 flags_of = pytest.mark.parametrize("flags", FLAGS)
@@ -89,6 +90,28 @@ def test_each_kind_of_schedule_is_served_by_its_own_tiles(hot: int, flags: str, 
     ids = torch.cat([torch.full((number, 1), expert) for expert, number in enumerate(rows)])
     launch = launch_with(flags, 16, dtype, skewed=True)
     check_exact(len(rows), ids, dtype, device, launch, hidden=WIDTH, intermediate=WIDTH)
+
+
+@flags_of
+def test_one_token_without_a_schedule_has_the_bits_that_it_has_with_one(
+    flags: str, dtype: torch.dtype, device: torch.device
+) -> None:
+    """Ids with gaps between them are sorted as any others are."""
+    launch = launch_with(flags, 16, dtype)
+    stream = Stream(11, "one token")
+    x = stream.normal((1, WIDTH)).to(dtype)
+    w_gate_up = (stream.normal((6, 2 * WIDTH, WIDTH)) * WIDTH**-0.5).to(dtype)
+    w_down = (stream.normal((6, WIDTH, WIDTH)) * WIDTH**-0.5).to(dtype)
+    ids = torch.tensor([[4, -1, 1, 6, 0]]).to(device)
+    given = [each.to(device) for each in (x, w_gate_up, w_down)]
+    weights = stream.normal((1, 5)).float().to(device)
+    alone, sorted_ = (
+        fused_experts(*given, each, weights, launch=launch)
+        for each in (ids, ids.repeat_interleave(2, dim=1)[:, ::2])
+    )
+    assert alone.isfinite().all()
+    assert alone.count_nonzero() > WIDTH // 2
+    assert torch.equal(alone, sorted_)
 
 
 @flags_of

@@ -159,6 +159,8 @@ def _broken(path: str, value: object) -> dict:
         (_broken("experts/16bit/2/max_rows", 99), "ends with max_rows 99; expected null"),
         (_broken("experts/16bit/1/down", None), r"experts.16bit\[1\] lacks down"),
         (_broken("experts/16bit/1/down/widde", True), "down has unknown fields: widde"),
+        (_broken("experts/16bit/1/down/mixed", True), "down.mixed is True; expected a whole number"),
+        (_broken("experts/16bit/1/down/mixed", -5), "down.mixed is -5; expected a whole number"),
         (_broken("experts/32bit/0/gate_up/block_k", "64"), "block_k is '64'; expected a power of two"),
         (_broken("experts/32bit/0/gate_up/options", 4), "options must be an object"),
     ],

@@ -15,12 +15,11 @@ import triton
 import triton.language as tl
 
 import tritonmoe
-from conformance import reference, stages
 from conformance.test_tiles import FLAGS, launch_with
 from tritonmoe import schedule, tiles
 from tritonmoe.dispatch import Calls
 from tritonmoe.launches import Launch, Tile
-from tritonmoe.tiles import locate_tile, tile_total, turn_of
+from tritonmoe.tiles import tile_total
 
 Values = dict[str, Any]
 
@@ -67,7 +66,7 @@ GRIDS: dict[str, Callable[[Values], tuple[int, ...]]] = {
     "few_kernel": lambda v: (1 + blocks(v, "slots", "MINE"),),
     "count_kernel": lambda v: (blocks(v, "slots", "share"),),
     "place_kernel": lambda v: (v["blocks"],),
-    "pack_kernel": lambda v: (len(v["packed"]), blocks(v, "hidden", "BLOCK")),
+    "pack_kernel": lambda v: (len(v["packed"]),),
     "gate_up_kernel": lambda v: (v["max_tiles"] * blocks(v, "intermediate", "BLOCK_N"),),
     "down_kernel": lambda v: (v["max_tiles"] * blocks(v, "hidden", "BLOCK_N"),),
     "combine_kernel": lambda v: (len(v["y"]), blocks(v, "hidden", "BLOCK")),
@@ -155,8 +154,52 @@ def test_each_kind_of_schedule_has_its_launch_and_a_dense_expert_one(
         kinds = [(each["WHEN"], each["BLOCK_M"], each["TAIL"]) for each in products if each["DENSE"] == dense]
         assert kinds == ([(2, 64, 0)] * 2 if dense else [(0, 64, 16), (1, 32, 0)] * 2)
     assert [each.given["WHEN"] for each in asked if each.kernel == "pack_kernel"] == (
-        [0, 1] if "packed" in flags else []
+        [2] if "packed" in flags else []
     )
+
+
+@pytest.mark.parametrize(
+    ("even", "skewed", "when"), [(False, True, [1]), (True, False, [0]), (True, True, [2])]
+)
+def test_rows_are_copied_once_for_the_launches_that_read_the_copy(
+    even: bool, skewed: bool, when: list[int], asked: list[Launched], device: torch.device
+) -> None:
+    launch = launch_with("wide and packed", 16, torch.bfloat16, skewed=True)
+    other = dataclasses.replace(
+        launch.skewed, gate_up=dataclasses.replace(launch.skewed.gate_up, packed=skewed)
+    )
+    launch = dataclasses.replace(
+        launch, gate_up=dataclasses.replace(launch.gate_up, packed=even), skewed=other
+    )
+    run_layer(3, 64, 48, launch, device)
+    [copy] = [each.given for each in asked if each.kernel == "pack_kernel"]
+    assert [copy["WHEN"]] == when
+    read = [each.given["x"] is copy["packed"] for each in asked if each.kernel == "gate_up_kernel"]
+    assert read == [False, even, skewed]
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_one_token_takes_no_schedule_unless_tiles_are_read_by_descriptors(
+    flags: str, launched: list[Launched], device: torch.device
+) -> None:
+    """Each of its slots is a tile; the first products are of the experts, the others of the shared one."""
+    run_layer(1, 64, 48, launch_with(flags, 16, torch.bfloat16, skewed=True), device)
+    sorts = [
+        each.kernel for each in launched if each.kernel in ("few_kernel", "count_kernel", "place_kernel")
+    ]
+    products = [each.given for each in launched if "DENSE" in each.given and each.given["rows"] == 2]
+    if "wide" in FLAGS[flags]:
+        assert sorts
+        assert not any(given["DENSE"] or given["EACH"] for given in products)
+    else:
+        assert not sorts
+        assert len(products) == 2
+        for given in products:
+            assert given["DENSE"]
+            assert given["EACH"]
+            assert (given["max_tiles"], given["experts"]) == (2, 8)
+            assert (given["WHEN"], given["TAIL"], given["MIXED"], given["sorted_slots"]) == (2, 0, 0, None)
+            assert given.get("stride_xt", 0) == 0
 
 
 @pytest.mark.parametrize(("slots", "one"), [(1, True), (128, True), (129, False), (20000, False)])
@@ -264,94 +307,3 @@ def test_a_launch_for_the_other_kind_of_schedule_finds_no_tiles(
     )
     totals_kernel[(1,)](total, counts, 5, dense, when)
     assert total.item() == expected
-
-
-# The order in which programs take work
-
-
-@triton.jit
-def turns_kernel(turns, work, tile_count, n_blocks):
-    item = tl.program_id(0)
-    tl.store(turns + item, turn_of(item, work, tile_count, n_blocks))
-
-
-@pytest.mark.parametrize("n_blocks", [1, 3])
-@pytest.mark.parametrize(("busy", "others"), [(0, 4), (4, 0), (2, 2), (1, 5), (5, 2)])
-def test_busy_experts_and_others_take_turns(
-    busy: int, others: int, n_blocks: int, device: torch.device
-) -> None:
-    """For as long as there are both; each item once."""
-    work = (busy + others) * n_blocks
-    turns = torch.full((work,), -1, dtype=torch.int32, device=device)
-    counts = torch.tensor([busy + others, busy, 0], dtype=torch.int32, device=device)
-    turns_kernel[(work,)](turns, work, counts, n_blocks)
-    first, second = list(range(busy * n_blocks)), list(range(busy * n_blocks, work))
-    both = min(len(first), len(second))
-    expected = [item for pair in zip(first, second, strict=False) for item in pair]
-    assert turns.tolist() == expected + first[both:] + second[both:]
-
-
-@triton.jit
-def places_kernel(
-    places,
-    offsets,
-    tile_expert,
-    tile_row,
-    rows,
-    columns,
-    DENSE: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    TAIL: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    GROUP_M: tl.constexpr,
-):
-    item = tl.program_id(0)
-    plan = (offsets, tile_expert, tile_row, None)
-    expert, row, end, column = locate_tile(item, plan, rows, columns, DENSE, BLOCK_M, TAIL, BLOCK_N, GROUP_M)
-    tl.store(places + 4 * item, expert)
-    tl.store(places + 4 * item + 1, row)
-    tl.store(places + 4 * item + 2, end)
-    tl.store(places + 4 * item + 3, column)
-
-
-BLOCK_M, BLOCK_N, COLUMNS = 16, 32, 80
-ROWS = (1, 0, 16, 40, 120, 33)  # of experts: up to eight tiles
-
-
-@pytest.mark.parametrize("dense", [False, True], ids=["experts", "dense"])
-@pytest.mark.parametrize("group_m", [1, 2, 3, 8])
-@pytest.mark.parametrize("tail", [0, 8])
-def test_tiles_of_an_expert_share_its_columns_in_groups_of_nearly_one_size(
-    tail: int, group_m: int, dense: bool, device: torch.device
-) -> None:
-    """Up to GROUP_M of them take a block of columns before the next one; an expert's work is all together."""
-    launch = dataclasses.replace(launch_with("plain", tail, torch.bfloat16), block_m=BLOCK_M)
-    ids = torch.cat([torch.full((number, 1), expert) for expert, number in enumerate(ROWS)])
-    if dense:
-        plan, tail = reference.plan(torch.zeros(120, 1), 1, reference.Heights(BLOCK_M, 0)), 0
-    else:
-        plan = reference.plan(ids, len(ROWS), stages.heights_of(launch))
-    order = work_in_order(plan, group_m)
-    given = (each.int().to(device) for each in (plan.offsets, plan.tile_expert, plan.tile_row))
-    places = torch.full((len(order), 4), -1, dtype=torch.int32, device=device)
-    parameters = (dense, BLOCK_M, tail, BLOCK_N, group_m)
-    places_kernel[(len(order),)](places, *given, int(plan.offsets[-1]), COLUMNS, *parameters)
-    assert [tuple(each) for each in places.tolist()] == order
-
-
-def work_in_order(plan: reference.Plan, group_m: int) -> list[tuple[int, int, int, int]]:
-    """(expert, first row, end of the expert's rows, column block) of every item."""
-    offsets, rows_of = plan.offsets.tolist(), {}
-    for expert, row in zip(plan.tile_expert.tolist(), plan.tile_row.tolist(), strict=True):
-        rows_of.setdefault(expert, []).append(row)
-    made = []
-    for expert, rows in rows_of.items():
-        size = ceil(len(rows) / ceil(len(rows) / group_m))
-        for first in range(0, len(rows), size):
-            group = rows[first : first + size]
-            made += [
-                (expert, row, offsets[expert + 1], column)
-                for column in range(ceil(COLUMNS / BLOCK_N))
-                for row in group
-            ]
-    return made

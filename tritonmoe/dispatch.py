@@ -1,7 +1,7 @@
 """Launching kernels again without Triton's look at every argument, most of a call's time on the host."""
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -13,14 +13,25 @@ from .launches import Launch
 MOST = 4096  # kinds of inputs remembered for a launch configuration: batches of every size that is served
 
 
+class Code(NamedTuple):
+    """Loaded code of a kernel, how Triton launches it, and the arguments that are the same every time."""
+
+    kernel: Any
+    run: Any
+    function: Any
+    packed: Any
+    rest: tuple[Any, ...]
+
+
 class Calls:
     """What was launched before for inputs of one kind on one device, with one configuration."""
 
-    __slots__ = ("_device", "_driver", "_known")
+    __slots__ = ("_device", "_driver", "_known", "replay")
 
     def __init__(self, driver: Any, device: int) -> None:
         self._driver, self._device = driver, device
-        self._known: dict[str, tuple[Any, ...]] = {}
+        self._known: dict[str, Code] = {}
+        self.replay: Any = None  # of all of them together, if there is one
 
     def launch(
         self,
@@ -37,16 +48,24 @@ class Calls:
         interpreter compiles nothing, so there every launch is a first one.
         """
         known = self._known.get(name)
-        if known is not None and known[0] is kernel and not _hooked():
-            _, run, function, packed, rest = known
-            stream = self._driver.get_current_stream(self._device)
-            run(*grid, stream, function, packed, None, None, None, *arguments, *rest)
+        if known is not None and known.kernel is kernel and not hooked():
+            given = [each.data_ptr() if getattr(each, "is_cuda", False) else each for each in arguments]
+            packed = known.packed
+            known.run(*grid, self.stream(), known.function, packed, None, None, None, *given, *known.rest)
             return
-        given = meta()
-        compiled = kernel[grid](*arguments, **given)
+        chosen = meta()
+        compiled = kernel[grid](*arguments, **chosen)
         if isinstance(compiled, CompiledKernel):
-            rest = tuple(given[each] for each in kernel.arg_names[len(arguments) :])
-            self._known[name] = kernel, compiled.run, compiled.function, compiled.packed_metadata, rest
+            rest = tuple(chosen[each] for each in kernel.arg_names[len(arguments) :])
+            code = compiled.run, compiled.function, compiled.packed_metadata
+            self._known[name] = Code(kernel, *code, rest)
+
+    def known(self, name: str) -> Code | None:
+        """What was launched by that name before."""
+        return self._known.get(name)
+
+    def stream(self) -> int:
+        return self._driver.get_current_stream(self._device)
 
 
 def calls(launch: Launch, *given: torch.Tensor | None, also: Hashable = None) -> Calls:
@@ -85,7 +104,7 @@ def _kind(each: torch.Tensor) -> tuple[Hashable, ...]:
     return each.shape, each.stride(), aligned, each.dtype, each.device, each.layout, each.requires_grad
 
 
-def _hooked() -> bool:
+def hooked() -> bool:
     """Whether a profiler wants to be told of launches; Triton tells it on its own way only."""
     return bool(knobs.runtime.launch_enter_hook.calls or knobs.runtime.launch_exit_hook.calls)
 

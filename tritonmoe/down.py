@@ -13,13 +13,15 @@ from .schedule import Schedule
 from .tiles import (
     PER_BATCH,
     describable,
+    in_order,
+    items_of,
     launches_of,
     locate_tile,
     programs,
+    row_tiles,
     rows_from,
     tile_meta,
     tile_total,
-    turn_of,
 )
 
 
@@ -41,7 +43,7 @@ def down(
     rows = activation.shape[0]
     partial = torch.empty(rows, w_down.shape[1], dtype=activation.dtype, device=activation.device)
     if rows:
-        seen = seen or calls(launch, activation, w_down, also=(precision, plan is None))
+        seen = seen or calls(launch, activation, w_down, also=(precision, plan is None, in_order(plan)))
         for each, when in launches_of(launch, plan):
             _down(activation, w_down, partial, plan, each, when, precision, seen)
     return partial
@@ -62,24 +64,18 @@ def _down(
     max_tiles = -(-rows // launch.block_m) if plan is None else plan.max_tiles
     tile = launch.down
     wide = tile.wide and describable(activation, w_down)
-    tail = 0 if plan is None else launch.tail
-    w_tiles = a_tiles = a_short = a_tail = None
-    if wide:
-        w_tiles = TensorDescriptor.from_tensor(w_down, [1, tile.block_n, tile.block_k])
-        a_tiles = TensorDescriptor.from_tensor(activation, [launch.block_m, tile.block_k])
-        a_short = TensorDescriptor.from_tensor(activation, [tile.short, tile.block_k]) if tile.short else None
-        a_tail = TensorDescriptor.from_tensor(activation, [tail, tile.block_k]) if tail else None
+    tail = 0 if in_order(plan) else launch.tail
+    w_tiles = TensorDescriptor.from_tensor(w_down, [1, tile.block_n, tile.block_k]) if wide else None
     arguments = (
         activation,
         w_down,
         partial,
         w_tiles,
-        a_tiles,
-        a_short,
-        a_tail,
+        *row_tiles(activation if wide else None, tile, tail),
         *(plan[:5] if plan is not None else (None,) * 5),
         rows,
         max_tiles,
+        w_down.shape[0],
         hidden,
         intermediate,
         *activation.stride(),
@@ -89,7 +85,7 @@ def _down(
     def meta() -> dict[str, Any]:
         return dict(
             PRECISION=precision,
-            **tile_meta(tile, launch.block_m, tail, intermediate, when, wide, plan is None),
+            **tile_meta(tile, launch.block_m, tail, intermediate, when, wide, plan),
         )
 
     work = max_tiles * -(-hidden // tile.block_n)
@@ -112,6 +108,7 @@ def down_kernel(
     tile_count,
     rows,
     max_tiles,
+    experts,
     hidden,
     intermediate,
     stride_ar,
@@ -120,6 +117,7 @@ def down_kernel(
     stride_wh,
     stride_wi,
     DENSE: tl.constexpr,
+    EACH: tl.constexpr,
     WHEN: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -140,21 +138,23 @@ def down_kernel(
         (hidden, intermediate),
         (stride_ar, stride_ai, stride_we, stride_wh, stride_wi),
     )
-    plan = (offsets, tile_expert, tile_row, tile_count)
+    plan = (offsets, tile_expert, tile_row, rows, experts)
     row_tiles = (a_tiles, a_short_tiles, a_tail_tiles)
     n_blocks = tl.cdiv(hidden, BLOCK_N)
     work = tile_total(tile_count, max_tiles, DENSE, WHEN) * n_blocks
+    program = tl.program_id(0)
     # As in gate_up.
     if PERSISTENT:
-        for item in tl.range(tl.program_id(0), work, tl.num_programs(0), flatten=FLATTEN):
-            turn = turn_of(item, work, tile_count, n_blocks) if MIXED else item
+        programs = tl.num_programs(0)
+        first, end, step = items_of(program, programs, work, tile_count, n_blocks, MIXED, True)
+        for item in tl.range(first, end, step, flatten=FLATTEN):
             _work(
-                turn,
+                item,
                 problem,
                 plan,
-                rows,
                 row_tiles,
                 DENSE,
+                EACH,
                 PRECISION,
                 BLOCK_M,
                 BLOCK_N,
@@ -167,16 +167,15 @@ def down_kernel(
                 EVEN_K,
             )
     else:
-        item = tl.program_id(0)
-        if item < work:
-            turn = turn_of(item, work, tile_count, n_blocks) if MIXED else item
+        if program < work:
+            item, _, _ = items_of(program, work, work, tile_count, n_blocks, MIXED, False)
             _work(
-                turn,
+                item,
                 problem,
                 plan,
-                rows,
                 row_tiles,
                 DENSE,
+                EACH,
                 PRECISION,
                 BLOCK_M,
                 BLOCK_N,
@@ -195,9 +194,9 @@ def _work(
     item,
     problem,
     plan,
-    rows,
     row_tiles,
     DENSE: tl.constexpr,
+    EACH: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -212,9 +211,11 @@ def _work(
     """An item of work, at the height that its rows need."""
     _, sizes, _ = problem
     a_tiles, a_short_tiles, a_tail_tiles = row_tiles
-    place = locate_tile(item, plan, rows, sizes[0], DENSE, BLOCK_M, TAIL, BLOCK_N, GROUP_M)
+    place = locate_tile(item, plan, sizes[0], DENSE, EACH, BLOCK_M, TAIL, BLOCK_N, GROUP_M)
     left = place[2] - place[1]
-    if (left <= SHORT + TAIL) if SHORT else False:
+    if (left == 0) if EACH else False:
+        pass  # a skipped slot
+    elif (left <= SHORT + TAIL) if SHORT else False:
         _tile(
             place,
             problem,

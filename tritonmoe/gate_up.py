@@ -9,18 +9,20 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from .dispatch import Calls, calls
 from .launches import Launch
-from .pack import pack
+from .pack import pack, packs
 from .schedule import Schedule
 from .tiles import (
     PER_BATCH,
     describable,
+    in_order,
+    items_of,
     launches_of,
     locate_tile,
     programs,
+    row_tiles,
     rows_from,
     tile_meta,
     tile_total,
-    turn_of,
 )
 
 
@@ -32,19 +34,22 @@ def gate_up(
     precision: str = "ieee",
     seen: Calls | None = None,
 ) -> torch.Tensor:
-    """silu(x @ gate.T) * (x @ up.T) for every scheduled row; rows of x are gathered here, never copied.
+    """silu(x @ gate.T) * (x @ up.T) for every scheduled row.
 
     x [tokens, hidden]; w_gate_up [experts, 2 * intermediate, hidden], gate rows first. Returns the activation
     [rows, intermediate] in x's dtype, rows in the schedule's order. Without a plan there is one expert, and
-    row i is token i (the shared experts). Products as in `project`; SiLU and the product are float32; one
-    rounding, at the store. SwiGLU: Shazeer, arXiv 2002.05202.
+    row i is token i (the shared experts); of `one_token` row i is slot i. Products as in `project`; SiLU and
+    the product are float32; one rounding, at the store. SwiGLU: Shazeer, arXiv 2002.05202.
     """
     rows = x.shape[0] if plan is None else plan.tokens * plan.top_k
     activation = torch.empty(rows, w_gate_up.shape[1] // 2, dtype=x.dtype, device=x.device)
     if rows:
-        seen = seen or calls(launch, x, w_gate_up, also=(precision, plan and plan.top_k))
-        for each, when in launches_of(launch, plan):
-            _gate_up(x, w_gate_up, activation, plan, each, when, precision, seen)
+        seen = seen or calls(launch, x, w_gate_up, also=(precision, plan and plan.top_k, in_order(plan)))
+        launches = launches_of(launch, plan)
+        packed = pack(x, w_gate_up, plan, launches, seen)
+        for each, when in launches:
+            source = packed if packed is not None and packs(each) else x
+            _gate_up(source, w_gate_up, activation, plan, each, when, precision, seen)
     return activation
 
 
@@ -58,49 +63,40 @@ def _gate_up(
     precision: str,
     seen: Calls,
 ) -> None:
-    rows, intermediate = activation.shape
-    hidden = x.shape[1]
+    (rows, intermediate), hidden = activation.shape, x.shape[1]
     max_tiles = -(-rows // launch.block_m) if plan is None else plan.max_tiles
-    tile, top_k = launch.gate_up, 1 if plan is None else plan.top_k
-    wide = tile.wide and describable(x, w_gate_up)
-    in_order = plan is None
-    if wide and tile.packed and not in_order:
-        x, top_k, in_order = pack(x, plan, launch, when, seen), 1, True
-    tail = 0 if plan is None else launch.tail
-    w_tiles = x_tiles = x_short = x_tail = None
-    if wide:
-        # Gate and up as one operand: a tile takes the same columns of both.
+    tile, wide = launch.gate_up, launch.gate_up.wide and describable(x, w_gate_up)
+    ordered = in_order(plan) or (wide and packs(launch))
+    tail = 0 if in_order(plan) else launch.tail
+    w_tiles = None
+    if wide:  # gate and up as one operand: a tile takes the same columns of both
         stride_e, stride_n, _ = w_gate_up.stride()
         shape = [w_gate_up.shape[0], 2, intermediate, hidden]
         strides = [stride_e, intermediate * stride_n, stride_n, 1]
         w_tiles = TensorDescriptor(w_gate_up, shape, strides, [1, 2, tile.block_n, tile.block_k])
-    if wide and in_order:
-        x_tiles = TensorDescriptor.from_tensor(x, [launch.block_m, tile.block_k])
-        x_short = TensorDescriptor.from_tensor(x, [tile.short, tile.block_k]) if tile.short else None
-        x_tail = TensorDescriptor.from_tensor(x, [tail, tile.block_k]) if tail else None
     arguments = (
         x,
         w_gate_up,
         activation,
         w_tiles,
-        x_tiles,
-        x_short,
-        x_tail,
+        *row_tiles(x if wide and ordered else None, tile, tail),
         *(plan[:5] if plan is not None else (None,) * 5),
         rows,
         max_tiles,
+        w_gate_up.shape[0],
         intermediate,
         hidden,
-        *x.stride(),
+        0 if plan is not None and in_order(plan) else x.stride(0),
+        x.stride(1),
         *w_gate_up.stride(),
     )
 
     def meta() -> dict[str, Any]:
         return dict(
-            TOP_K=top_k,
-            IN_ORDER=in_order,
+            TOP_K=1 if ordered else plan.top_k,
+            IN_ORDER=ordered,
             PRECISION=precision,
-            **tile_meta(tile, launch.block_m, tail, hidden, when, wide, plan is None),
+            **tile_meta(tile, launch.block_m, tail, hidden, when, wide, plan),
         )
 
     work = max_tiles * -(-intermediate // tile.block_n)
@@ -123,6 +119,7 @@ def gate_up_kernel(
     tile_count,
     rows,
     max_tiles,
+    experts,
     intermediate,
     hidden,
     stride_xt,
@@ -132,6 +129,7 @@ def gate_up_kernel(
     stride_wh,
     TOP_K: tl.constexpr,
     DENSE: tl.constexpr,
+    EACH: tl.constexpr,
     WHEN: tl.constexpr,
     IN_ORDER: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -153,22 +151,24 @@ def gate_up_kernel(
         (intermediate, hidden),
         (stride_xt, stride_xh, stride_we, stride_wn, stride_wh),
     )
-    plan = (offsets, tile_expert, tile_row, tile_count)
+    plan = (offsets, tile_expert, tile_row, rows, experts)
     row_tiles = (x_tiles, x_short_tiles, x_tail_tiles)
     n_blocks = tl.cdiv(intermediate, BLOCK_N)
     work = tile_total(tile_count, max_tiles, DENSE, WHEN) * n_blocks
+    program = tl.program_id(0)
     # No loop of one turn: what it keeps in scalar registers is too much for AMD.
     if PERSISTENT:
-        for item in tl.range(tl.program_id(0), work, tl.num_programs(0), flatten=FLATTEN):
-            turn = turn_of(item, work, tile_count, n_blocks) if MIXED else item
+        programs = tl.num_programs(0)
+        first, end, step = items_of(program, programs, work, tile_count, n_blocks, MIXED, True)
+        for item in tl.range(first, end, step, flatten=FLATTEN):
             _work(
-                turn,
+                item,
                 problem,
                 plan,
-                rows,
                 row_tiles,
                 TOP_K,
                 DENSE,
+                EACH,
                 IN_ORDER,
                 PRECISION,
                 BLOCK_M,
@@ -182,17 +182,16 @@ def gate_up_kernel(
                 EVEN_K,
             )
     else:
-        item = tl.program_id(0)
-        if item < work:
-            turn = turn_of(item, work, tile_count, n_blocks) if MIXED else item
+        if program < work:
+            item, _, _ = items_of(program, work, work, tile_count, n_blocks, MIXED, False)
             _work(
-                turn,
+                item,
                 problem,
                 plan,
-                rows,
                 row_tiles,
                 TOP_K,
                 DENSE,
+                EACH,
                 IN_ORDER,
                 PRECISION,
                 BLOCK_M,
@@ -212,10 +211,10 @@ def _work(
     item,
     problem,
     plan,
-    rows,
     row_tiles,
     TOP_K: tl.constexpr,
     DENSE: tl.constexpr,
+    EACH: tl.constexpr,
     IN_ORDER: tl.constexpr,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -231,9 +230,11 @@ def _work(
     """An item of work, at the height that its rows need."""
     _, sizes, _ = problem
     x_tiles, x_short_tiles, x_tail_tiles = row_tiles
-    place = locate_tile(item, plan, rows, sizes[0], DENSE, BLOCK_M, TAIL, BLOCK_N, GROUP_M)
+    place = locate_tile(item, plan, sizes[0], DENSE, EACH, BLOCK_M, TAIL, BLOCK_N, GROUP_M)
     left = place[2] - place[1]
-    if (left <= SHORT + TAIL) if SHORT else False:
+    if (left == 0) if EACH else False:
+        pass  # a skipped slot
+    elif (left <= SHORT + TAIL) if SHORT else False:
         _tile(
             place,
             problem,

@@ -72,6 +72,9 @@ def _tiles(row: Any, place: str, extras: set[str]) -> None:
         _power(row["tail"], f"{place}.tail")
     for stage in STAGES:
         _sizes(row[stage], f"{place}.{stage}", {"block_n", "block_k"}, {"group_m", *extras})
+        mixed = row[stage].get("mixed", 0)
+        if isinstance(mixed, bool) or not isinstance(mixed, int) or mixed < 0:
+            raise ValueError(f"{place}.{stage}.mixed is {mixed!r}; expected a whole number, of percent")
 
 
 def _sizes(entry: Any, place: str, sizes: set[str], extras: set[str]) -> None:

@@ -25,7 +25,7 @@ class Tile:
     weights through tensor descriptors, and rows too where they lie in order; packed: they are copied into
     order first. persistent: as many programs as the GPU runs at once share the work. short: an expert's last
     tile takes this height if its rows fit in it; 0 for one height. mixed: work on busy experts and on others
-    by turns.
+    side by side, where an item of the former takes so many percent of the time of one of the latter.
     """
 
     block_m: int
@@ -38,7 +38,7 @@ class Tile:
     packed: bool = False
     persistent: int = 0
     short: int = 0
-    mixed: bool = False
+    mixed: int = 0
 
 
 OPTIONAL = tuple(each.name for each in fields(Tile) if each.default is not MISSING)

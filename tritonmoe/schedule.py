@@ -28,13 +28,15 @@ class Schedule(NamedTuple):
     int32: how many tiles are written, how many of them are busy experts', and whether the busiest has more
     than SKEW times the mean, so that tiles are those of `launch.skewed`. max_tiles is an upper bound that the
     host can know.
+
+    Of one token alone each slot is a tile: tile_expert is its topk_ids, the other tensors are None.
     """
 
-    sorted_slots: torch.Tensor
-    offsets: torch.Tensor
+    sorted_slots: torch.Tensor | None
+    offsets: torch.Tensor | None
     tile_expert: torch.Tensor
-    tile_row: torch.Tensor
-    tile_count: torch.Tensor
+    tile_row: torch.Tensor | None
+    tile_count: torch.Tensor | None
     tokens: int
     top_k: int
     max_tiles: int
@@ -74,6 +76,22 @@ def schedule(topk_ids: torch.Tensor, experts: int, launch: Launch, seen: Calls |
     else:
         _in_two_launches(ids, made, launch, seen)
     return made
+
+
+def plan_of(topk_ids: torch.Tensor, experts: int, launch: Launch, seen: Calls | None = None) -> Schedule:
+    """`schedule`, or `one_token` where that serves: tensor descriptors read no row more than once."""
+    wide = launch.gate_up.wide or launch.down.wide
+    if len(topk_ids) == 1 and topk_ids.is_contiguous() and not wide:
+        return one_token(topk_ids)
+    return schedule(topk_ids, experts, launch, seen)
+
+
+def one_token(topk_ids: torch.Tensor) -> Schedule:
+    """What needs no sorting: topk_ids [1, top_k], its slots side by side. A token's experts are distinct as a
+    rule, so their weights come from memory once all the same.
+    """
+    top_k = topk_ids.shape[1]
+    return Schedule(None, None, topk_ids, None, None, 1, top_k, top_k)
 
 
 def _in_one_launch(ids: tuple[Any, ...], made: Schedule, launch: Launch, seen: Calls) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from .launches import Launch, Tile
 
@@ -17,9 +18,14 @@ def launches_of(launch: Launch, plan: Any) -> list[tuple[Launch, int]]:
     """What is launched, and for which kind of schedule: 0 for even ones, 1 for skewed ones, 2 for any. Which
     kind there is only the device knows, so of two launches one ends at once.
     """
-    if plan is None or launch.skewed is None:
+    if in_order(plan) or launch.skewed is None:
         return [(launch, 2)]
     return [(launch, 0), (launch.skewed, 1)]
+
+
+def in_order(plan: Any) -> bool:
+    """Whether rows are as they come, without a schedule: one dense expert's, or a single token's slots."""
+    return plan is None or plan.sorted_slots is None
 
 
 def programs(tile: Tile, work: int) -> tuple[int, int, int]:
@@ -28,11 +34,12 @@ def programs(tile: Tile, work: int) -> tuple[int, int, int]:
 
 
 def tile_meta(
-    tile: Tile, block_m: int, tail: int, depth: int, when: int, wide: bool, dense: bool
+    tile: Tile, block_m: int, tail: int, depth: int, when: int, wide: bool, plan: Any
 ) -> dict[str, Any]:
     """Meta-parameters and launch options that both products have; depth is the size that they sum over."""
     return dict(
-        DENSE=dense,
+        DENSE=in_order(plan),
+        EACH=in_order(plan) and plan is not None,
         WHEN=when,
         BLOCK_M=block_m,
         BLOCK_N=tile.block_n,
@@ -43,7 +50,7 @@ def tile_meta(
         SWAPPED=tile.swapped and not wide,
         WIDE=wide,
         PERSISTENT=bool(tile.persistent),
-        MIXED=tile.mixed and not dense,
+        MIXED=0 if in_order(plan) else tile.mixed,
         FLATTEN=bool(tile.persistent) and not tile.short and not tail,
         EVEN_K=depth % tile.block_k == 0,
         **tile.options,
@@ -60,6 +67,15 @@ def describable(*tensors: torch.Tensor) -> bool:
     )
 
 
+def row_tiles(rows: torch.Tensor | None, tile: Tile, tail: int) -> list[TensorDescriptor | None]:
+    """Descriptors of tiles of rows [number, depth]: whole ones, short ones, and what rides along."""
+    heights = [tile.block_m, tile.short, tail]
+    return [
+        TensorDescriptor.from_tensor(rows, [height, tile.block_k]) if height and rows is not None else None
+        for height in heights
+    ]
+
+
 @cache
 def multiprocessors() -> int:
     """Of the active GPU; a few where there is none."""
@@ -72,7 +88,7 @@ def multiprocessors() -> int:
 
 @triton.jit
 def tile_total(tile_count, max_tiles, DENSE: tl.constexpr, WHEN: tl.constexpr):
-    """How many tiles there are: a device's number, or the host's for one dense expert. None for a launch that
+    """How many tiles there are: a device's number, or the host's for rows in order. None for a launch that
     is meant for the other kind of schedule: WHEN is 0 for even ones, 1 for skewed ones, 2 for both.
     """
     if DENSE:
@@ -87,9 +103,9 @@ def tile_total(tile_count, max_tiles, DENSE: tl.constexpr, WHEN: tl.constexpr):
 def locate_tile(
     item,
     plan,
-    rows,
     columns,
     DENSE: tl.constexpr,
+    EACH: tl.constexpr,
     BLOCK_M: tl.constexpr,
     TAIL: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -100,26 +116,32 @@ def locate_tile(
     An expert's items are neighbours, so that its weights come from memory once: up to GROUP_M of its tiles,
     in groups of nearly one size, share a column block before the next one starts.
     """
+    offsets, tile_expert, tile_row, rows, experts = plan
     n_blocks = tl.cdiv(columns, BLOCK_N)
-    if DENSE:
-        expert = item * 0
-        first = item * 0
-        end = first + rows
-        local = item
+    if EACH:  # a row, a tile: of no rows where it has no expert
+        first = item // n_blocks
+        expert = tl.load(tile_expert + first)
+        end = first + ((expert >= 0) & (expert < experts)).to(tl.int32)
+        return expert.to(tl.int32), first, end, item % n_blocks
     else:
-        offsets, tile_expert, tile_row, _ = plan
-        some_tile = item // n_blocks  # of the same expert
-        expert = tl.load(tile_expert + some_tile)
-        first = tl.load(offsets + expert)
-        end = tl.load(offsets + expert + 1)
-        local = item - (some_tile - (tl.load(tile_row + some_tile) - first) // BLOCK_M) * n_blocks
-    tiles = tiles_of(end - first, BLOCK_M, TAIL)
-    height = tl.cdiv(tiles, tl.cdiv(tiles, GROUP_M))
-    group_first = local // (height * n_blocks) * height
-    group_tiles = min(tiles - group_first, height)
-    in_group = local % (height * n_blocks)
-    row = first + (group_first + in_group % group_tiles) * BLOCK_M
-    return expert, row, end, in_group // group_tiles
+        if DENSE:
+            expert = item * 0
+            first = item * 0
+            end = first + rows
+            local = item
+        else:
+            some_tile = item // n_blocks  # of the same expert
+            expert = tl.load(tile_expert + some_tile)
+            first = tl.load(offsets + expert)
+            end = tl.load(offsets + expert + 1)
+            local = item - (some_tile - (tl.load(tile_row + some_tile) - first) // BLOCK_M) * n_blocks
+        tiles = tiles_of(end - first, BLOCK_M, TAIL)
+        height = tl.cdiv(tiles, tl.cdiv(tiles, GROUP_M))
+        group_first = local // (height * n_blocks) * height
+        group_tiles = min(tiles - group_first, height)
+        in_group = local % (height * n_blocks)
+        row = first + (group_first + in_group % group_tiles) * BLOCK_M
+        return expert, row, end, in_group // group_tiles
 
 
 @triton.jit
@@ -129,15 +151,31 @@ def tiles_of(rows, block_m, tail):
 
 
 @triton.jit
-def turn_of(item, work, tile_count, n_blocks):
-    """The item whose turn it is: busy experts', which keep the matrix units busy, and those of others, which
-    wait for their weights, by turns for as long as there are both.
+def items_of(program, programs, work, tile_count, n_blocks, MIXED: tl.constexpr, PERSISTENT: tl.constexpr):
+    """(first, end, step) of the items of work that a program takes.
+
+    MIXED: some programs take busy experts' items, which keep the matrix units busy, and the others those that
+    wait for their weights, for as long if one of the former takes MIXED percent of the time of the latter.
+    Programs of one item each are the two kinds in proportion.
     """
-    busy = tl.load(tile_count + 1) * n_blocks
-    others = work - busy
-    both = tl.minimum(busy, others)
-    in_turn = tl.where(item % 2 == 0, item // 2, busy + item // 2)
-    return tl.where(item < 2 * both, in_turn, tl.where(busy > others, item - both, item))
+    if MIXED == 0:
+        return program, work, programs
+    else:
+        busy = (tl.load(tile_count + 1) * n_blocks).to(tl.int64)
+        if PERSISTENT:
+            weight = busy * MIXED
+            share = programs * weight // tl.maximum(weight + (work - busy) * 100, 1)
+            share = tl.maximum(tl.minimum(share, programs - 1), 1)
+        else:
+            share = busy
+        # Neighbours share a path to the memory: the two kinds lie evenly among each other.
+        before = program * share // programs
+        on_busy = (program + 1) * share // programs > before
+        first = tl.where(on_busy, before, busy + program - before).to(tl.int32)
+        end = tl.where(on_busy, busy, work).to(tl.int32)
+        step = tl.where(on_busy, share, programs - share).to(tl.int32)
+        both = (busy > 0) & (busy < work) & (programs > 1)
+        return tl.where(both, first, program), tl.where(both, end, work), tl.where(both, step, programs)
 
 
 @triton.jit

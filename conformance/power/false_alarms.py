@@ -256,7 +256,7 @@ def _drawn(launch: Any, random: Random) -> Any:
             packed=wide and random.random() < 0.5,
             persistent=persistent,
             short=random.choice([0, *(height for height in (16, 32, 64) if height < block_m)]),
-            mixed=bool(persistent) and random.random() < 0.5,
+            mixed=random.choice([0, 50, 150]),
         )
 
     tail = random.choice((0, 0, 16, 32))

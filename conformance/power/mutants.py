@@ -13,7 +13,7 @@ from .named import FAULTS, Fault
 from .operators import OPERATORS
 from .syntax import SIMPLE, Function, Site, Source, functions, sites
 
-HOSTS = ("router", "schedule", "gate_up", "down", "combine", "pack", "tiles", "layer", "dispatch")
+HOSTS = ("router", "schedule", "gate_up", "down", "combine", "pack", "tiles", "layer", "dispatch", "replay")
 # What a launch may choose freely: these change when and where work is done, by contract never a result.
 FREE = frozenset({"GROUP_M", "FLATTEN", "MIXED", "ROWS", "BLOCK", "BLOCK_T", "num_warps", "num_stages"})
 

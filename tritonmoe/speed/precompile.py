@@ -22,7 +22,7 @@ from ..config import MoEConfig
 from ..down import down
 from ..gate_up import gate_up
 from ..launches import Launch
-from ..schedule import schedule
+from ..schedule import plan_of
 
 
 class Job(NamedTuple):
@@ -99,7 +99,7 @@ def compile_job(job: Job) -> Compiled:
 
     try:
         ids = empty(job.tokens, config.top_k, dtype=torch.int32)
-        plan = schedule(ids, config.experts, launch)
+        plan = plan_of(ids, config.experts, launch)
         found.clear()
         if job.stage == "gate_up":
             w_gate_up = empty(config.experts, 2 * config.intermediate, config.hidden)

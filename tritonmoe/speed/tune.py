@@ -23,7 +23,7 @@ from ..down import down
 from ..gate_up import gate_up
 from ..launches import Launch
 from ..layer import fused_experts
-from ..schedule import schedule
+from ..schedule import plan_of
 from . import measure, search, tuned, verify, workloads
 from .precompile import Job, Pool
 from .workloads import Batch, Weights
@@ -218,10 +218,11 @@ class StageAtHeight:
     def __init__(self, point: Measured, stage: str, block_m: int) -> None:
         self.point, self.name, self.block_m, self.tried = point, stage, block_m, 0
         config, batch, weights = point.config, point.batch, point.weights
-        self.plan = schedule(batch.topk_ids, config.experts, point.launch(block_m))
+        self.plan = plan_of(batch.topk_ids, config.experts, point.launch(block_m))
         slots = batch.topk_ids.numel()
         rows = verify.sampled_rows(slots)
-        slot = self.plan.sorted_slots[rows.to("cuda")].long()
+        slot, order = rows.to("cuda"), self.plan.sorted_slots
+        slot = slot if order is None else order[slot].long()
         expert = batch.topk_ids.flatten()[slot].tolist()
         token = slot // config.top_k
         generator = torch.Generator("cuda").manual_seed(3)

@@ -8,6 +8,7 @@ import torch
 
 from ..config import MoEConfig
 from ..launches import Launch
+from ..pack import packs
 
 
 class Weights(NamedTuple):
@@ -92,7 +93,7 @@ def extra_bytes(config: MoEConfig, tokens: int, itemsize: int, launch: Launch) -
     outputs, the rows where the configuration packs them, and the int32 schedule with a large batch's counts.
     """
     slots = tokens * config.top_k
-    packs = launch.gate_up.wide and launch.gate_up.packed
-    width = config.intermediate + config.hidden * (2 if packs else 1)
+    copies = any(packs(each) for each in (launch, launch.skewed or launch))
+    width = config.intermediate + config.hidden * (2 if copies else 1)
     counts = 1 << 16 if slots > launch.sort.lanes else 0
     return itemsize * slots * width + 4 * (4 * slots + 4 * config.experts + counts)

@@ -58,7 +58,6 @@ def test_drawn_configurations_are_legal() -> None:
             assert tile.short < tile.block_m == launch.block_m
             assert not (tile.swapped and tile.wide)
             assert tile.wide or not tile.packed
-            assert tile.persistent or not tile.mixed
 
 
 def test_a_correct_layer_passes_and_a_wrong_one_is_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
