@@ -167,9 +167,9 @@ def test_rows_of_several_blocks_are_summed_and_copied_whole(
 ) -> None:
     base = shipped(dtype, family())[-1][0]
     tile = dataclasses.replace(base.gate_up, wide=packed, packed=packed, swapped=False, persistent=0, short=0)
-    launch = dataclasses.replace(base, sum=Lanes(32, base.sum.options), gate_up=tile, tail=0, skewed=None)
+    launch = dataclasses.replace(base, sum=Lanes(16, base.sum.options), gate_up=tile, tail=0, skewed=None)
     for ids in (spread(9, 4), some_skipped(-1, 8)):
-        check_exact(8, ids, dtype, device, launch, hidden=112, intermediate=48)
+        check_exact(8, ids, dtype, device, launch, hidden=144, intermediate=48)
 
 
 @pytest.mark.parametrize("hidden", [1, 31, 1024, 1025, 2500])

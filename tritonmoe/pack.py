@@ -34,14 +34,15 @@ def pack(
     rows, hidden = plan.tokens * plan.top_k, x.shape[1]
     packed = torch.empty(rows, hidden, dtype=x.dtype, device=x.device)
     lanes, when = launches[0][0].sum, whens[0] if len(whens) == 1 else 2
-    block = min(lanes.lanes, 1 << (hidden - 1).bit_length())
+    # Few programs: of two launches that read rows otherwise, one finds that there is nothing to copy.
+    block = min(8 * lanes.lanes, 1 << (hidden - 1).bit_length())
     experts = plan.offsets.numel() - 1
     arguments = (x, packed, plan.sorted_slots, plan.offsets, plan.tile_count, experts, hidden, *x.stride())
 
     def meta() -> dict[str, Any]:
         return dict(TOP_K=plan.top_k, WHEN=when, BLOCK=block, **lanes.options)
 
-    seen.launch(pack_kernel, (rows, 1, 1), arguments, meta, f"pack{when}")
+    seen.launch(pack_kernel, (rows, -(-hidden // block), 1), arguments, meta, f"pack{when}")
     return packed
 
 
@@ -63,7 +64,6 @@ def pack_kernel(
     row = tl.program_id(0)
     if row < tl.load(offsets + experts) and tile_total(tile_count, 0, False, WHEN) > 0:
         token = (tl.load(sorted_slots + row) // TOP_K).to(tl.int64)
-        for first in range(0, hidden, BLOCK):
-            h = first + tl.arange(0, BLOCK)
-            value = tl.load(x + token * stride_xt + h.to(tl.int64) * stride_xh, mask=h < hidden)
-            tl.store(packed + row.to(tl.int64) * hidden + h, value, mask=h < hidden)
+        h = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+        value = tl.load(x + token * stride_xt + h.to(tl.int64) * stride_xh, mask=h < hidden)
+        tl.store(packed + row.to(tl.int64) * hidden + h, value, mask=h < hidden)
