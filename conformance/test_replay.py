@@ -1,4 +1,7 @@
-"""A repeated call launches what the first one did, with its own inputs' addresses, and nothing else of it."""
+"""A repeated call launches what the first one did, with its own inputs' addresses, and nothing else of it.
+
+And what any call leaves out where nothing needs it.
+"""
 
 import dataclasses
 from types import SimpleNamespace
@@ -6,15 +9,19 @@ from typing import Any
 
 import pytest
 import torch
+import triton
 from triton import knobs
 
 import tritonmoe
 from conformance.philox import Stream
 from conformance.test_edges import dtype as dtype
-from tritonmoe import dispatch, replay
+from conformance.test_tiles import launch_with
+from tritonmoe import dispatch, layer, replay, tiles
 from tritonmoe.dispatch import Calls, Code
 from tritonmoe.launches import Launch, select
+from tritonmoe.pack import pack_kernel
 from tritonmoe.replay import ALIGNED, Recording, Replay, ready
+from tritonmoe.schedule import plan_of
 
 TOKENS = [1, 3, 70]
 HIDDEN, INTERMEDIATE, EXPERTS, TOP_K = 48, 32, 8, 2
@@ -154,3 +161,99 @@ def test_launches_are_recorded_and_made(monkeypatch: pytest.MonkeyPatch) -> None
     given = (None, (1, 1, 1), (1, 2), dict, "first")
     Recording(dispatch.Calls(None, 0)).launch(*given)
     assert made == [given]
+
+
+# What a call leaves out
+
+CONFIG = tritonmoe.MoEConfig(experts=4, top_k=2, hidden=16, intermediate=16)
+WITH_SHARED = dataclasses.replace(CONFIG, shared_intermediate=16)
+
+
+@pytest.fixture
+def tensors(device: torch.device) -> list[torch.Tensor]:
+    """x, the router's weight, and the experts'."""
+    return [torch.ones(shape, device=device) for shape in ((3, 16), (4, 16), (4, 32, 16), (4, 16, 16))]
+
+
+@pytest.fixture
+def shared(device: torch.device) -> tritonmoe.SharedExperts:
+    return tritonmoe.SharedExperts(torch.ones(32, 16, device=device), torch.ones(16, 16, device=device))
+
+
+def test_a_replay_is_kept_of_calls_without_shared_experts_alone(
+    tensors: list[torch.Tensor], shared: tritonmoe.SharedExperts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output of shared experts is an input more, which a replay knows nothing of."""
+    monkeypatch.setattr(replay.Recording, "replay", lambda *_: "kept")
+    launch = launch_with("plain", 0, torch.float32)
+    tritonmoe.fused_moe(*tensors, WITH_SHARED, shared=shared, launch=launch)
+    assert {calls.replay for calls in launch.calls.values()} == {None}
+    tritonmoe.fused_moe(*tensors, CONFIG, launch=launch)
+    assert {calls.replay for calls in launch.calls.values()} == {None, "kept"}
+
+
+def test_a_replay_serves_calls_without_shared_experts_alone(
+    tensors: list[torch.Tensor], shared: tritonmoe.SharedExperts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_replay(launch: Launch, kind: object, also: object) -> Calls:
+        found = dispatch.calls_of(launch, kind, also)
+        found.replay = lambda given: torch.full_like(given[0], 7)
+        return found
+
+    monkeypatch.setattr(layer, "calls_of", with_replay)
+    y, _ = tritonmoe.fused_moe(*tensors, CONFIG, launch=launch_with("plain", 0, torch.float32))
+    assert (y == 7).all()
+    y, _ = tritonmoe.fused_moe(
+        *tensors, WITH_SHARED, shared=shared, launch=launch_with("plain", 0, torch.float32)
+    )
+    assert not (y == 7).any()
+
+
+@pytest.mark.parametrize("wide", ["gate_up", "down"])
+def test_one_token_is_scheduled_if_either_product_reads_by_descriptors(
+    wide: str, device: torch.device
+) -> None:
+    launch, other = (launch_with(flags, 0, torch.bfloat16) for flags in ("plain", "wide"))
+    ids = torch.tensor([[2, 0]], device=device)
+    assert plan_of(ids, 4, launch).sorted_slots is None
+    launch = dataclasses.replace(launch, **{wide: getattr(other, wide)})
+    assert plan_of(ids, 4, launch).sorted_slots.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("when", "copied"), [(0, False), (1, True), (2, True)])
+def test_rows_are_not_copied_for_a_launch_that_is_not_meant(
+    when: int, copied: bool, device: torch.device
+) -> None:
+    """The schedule is skewed."""
+    x = torch.ones(3, 32, device=device)
+    slots, offsets, counts = (
+        torch.tensor(values, dtype=torch.int32, device=device) for values in ([2, 1, 0], [0, 3], [1, 0, 1])
+    )
+    packed = torch.zeros(3, 32, device=device)
+    pack_kernel[(3, 1)](x, packed, slots, offsets, counts, 1, 32, 32, 1, TOP_K=1, WHEN=when, BLOCK=32)
+    assert (packed == copied).all()
+
+
+# Where there is no GPU to ask
+
+
+@pytest.fixture
+def no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with Triton's interpreter on a machine without a GPU."""
+
+    class Nothing:
+        @property
+        def active(self) -> None:
+            raise RuntimeError("0 active drivers")
+
+    monkeypatch.setattr(triton, "runtime", SimpleNamespace(driver=Nothing()))
+
+
+@pytest.mark.usefixtures("no_driver")
+def test_all_calls_are_of_one_device_where_there_is_none() -> None:
+    assert dispatch._where() == (None, 0)
+
+
+@pytest.mark.usefixtures("no_driver")
+def test_four_multiprocessors_share_the_work_where_there_are_none() -> None:
+    assert tiles.multiprocessors.__wrapped__() == 4
