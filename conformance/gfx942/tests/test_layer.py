@@ -42,6 +42,9 @@ def test_another_number_of_tokens_compiles_nothing_anew(monkeypatch: pytest.Monk
         monkeypatch.setattr(
             triton.knobs.compilation, "listener", lambda **made: compiled.append(made["metadata"]["name"])
         )
+        run(1)
+        assert compiled == ["gate_up_kernel", "down_kernel"]  # a single token's slots are tiles
+        compiled.clear()
         for tokens in (1, 7, 16, 32, 33):
             run(tokens)
     assert compiled == []
