@@ -230,7 +230,8 @@ def test_rows_are_not_copied_for_a_launch_that_is_not_meant(
         torch.tensor(values, dtype=torch.int32, device=device) for values in ([2, 1, 0], [0, 3], [1, 0, 1])
     )
     packed = torch.zeros(3, 32, device=device)
-    pack_kernel[(3, 1)](x, packed, slots, offsets, counts, 1, 32, 32, 1, TOP_K=1, WHEN=when, BLOCK=32)
+    given = (x, packed, slots, offsets, counts, 1, 32, 32, 1)
+    pack_kernel[(2, 1)](*given, TOP_K=1, WHEN=when, ROWS=2, BLOCK=32)
     assert (packed == copied).all()
 
 

@@ -109,7 +109,8 @@ def test_rows_are_copied_into_order_beyond_2_31_elements(device: torch.device) -
     )
     hidden = x.stride(0)
     packed = torch.empty(3, hidden, dtype=x.dtype, device=device)
-    pack_kernel[(3,)](x, packed, slots, offsets, counts, 1, hidden, hidden, 1, TOP_K=1, WHEN=2, BLOCK=32)
+    given = (x, packed, slots, offsets, counts, 1, hidden, *x.stride())
+    pack_kernel[(2,)](*given, TOP_K=1, WHEN=2, ROWS=2, BLOCK=32)
     assert torch.equal(packed[:, :32], x.flip(0))
 
 

@@ -7,6 +7,8 @@ import dataclasses
 
 import pytest
 import torch
+import triton
+import triton.language as tl
 
 from conformance import reference
 from conformance.judge import Judgement
@@ -19,7 +21,7 @@ from tritonmoe.down import down
 from tritonmoe.gate_up import gate_up
 from tritonmoe.launches import OPTIONAL, Launch, Tile, family, shipped
 from tritonmoe.schedule import schedule
-from tritonmoe.tiles import describable
+from tritonmoe.tiles import describable, load_rows, row_tiles
 
 BLOCK_M, BLOCK_N, BLOCK_K, SHORT = 64, 32, 32, 16
 WIDTH = 80  # two and a half blocks, or steps
@@ -94,9 +96,10 @@ def test_each_kind_of_schedule_is_served_by_its_own_tiles(hot: int, flags: str, 
 
 @flags_of
 def test_one_token_without_a_schedule_has_the_bits_that_it_has_with_one(
-    flags: str, dtype: torch.dtype, device: torch.device
+    flags: str, device: torch.device
 ) -> None:
     """Ids with gaps between them are sorted as any others are."""
+    dtype = torch.bfloat16
     launch = launch_with(flags, 16, dtype)
     stream = Stream(11, "one token")
     x = stream.normal((1, WIDTH)).to(dtype)
@@ -137,6 +140,41 @@ def test_descriptors_reach_the_last_of_many_small_experts(
     check_exact(64, ids, dtype, device, launch_with("wide", tail, dtype), hidden=32, intermediate=16)
 
 
+@triton.jit
+def copy_tile(tiles, first, end, k0, out, HEIGHT: tl.constexpr, DEPTH: tl.constexpr):
+    made = load_rows(tiles, first, end, k0, HEIGHT, DEPTH)
+    row, k = tl.arange(0, HEIGHT), tl.arange(0, DEPTH)
+    tl.store(out + row[:, None] * DEPTH + k[None, :], made)
+
+
+SPANS = [(0, 1), (5, 9), (5, 21), (5, 22), (3, 96), (96, 96), (96, 90)]  # first row and end of an expert's
+
+
+@pytest.mark.parametrize("kind", ["whole", "short", "tail"])
+def test_a_tile_holds_its_experts_rows_and_zeros(kind: str, dtype: torch.dtype, device: torch.device) -> None:
+    """Whatever other experts' rows hold, which follow in the same buffer; a tail may begin past the end."""
+    launch = launch_with("wide", 32, dtype)
+    tile, which = dataclasses.replace(launch.gate_up, short=16), ["whole", "short", "tail"].index(kind)
+    height, depth = (tile.block_m, tile.short, launch.tail)[which], tile.block_k
+    every = Stream(4, "rows").normal((200, 2 * WIDTH)).to(dtype).to(device)[::2]
+    for first, end in SPANS:
+        rows = torch.full_like(every.repeat_interleave(2, 0), float("nan"))[::2]
+        rows[first:end] = every[first:end]
+        out = torch.full((height, depth), float("nan"), dtype=dtype, device=device)
+        given = row_tiles(rows, tile, launch.tail)[which]
+        copy_tile[(1,)](given, first, end, WIDTH, out, HEIGHT=height, DEPTH=depth)
+        expected, count = torch.zeros_like(out), min(max(end - first, 0), height)
+        expected[:count] = every[first : first + count, WIDTH : WIDTH + depth]
+        assert torch.equal(out, expected), (first, end)
+
+
+def test_without_rows_there_are_no_tiles_of_them(device: torch.device) -> None:
+    """And none of a height that a launch does not ask for."""
+    launch = launch_with("wide", 16, torch.float16)
+    assert row_tiles(None, launch.gate_up, 16) == [None] * 3
+    assert [each is None for each in row_tiles(ALIGNED.to(device), launch.gate_up, 0)] == [False, True, True]
+
+
 ALIGNED = torch.zeros(3, 64, dtype=torch.float16)
 DESCRIBABLE = {
     "contiguous": (ALIGNED, True),
@@ -156,12 +194,14 @@ DESCRIBABLE = {
         torch.zeros(100, dtype=torch.float16).as_strided((2, 3, 8), (20, 8, 1)),
         False,
     ),
+    "rows under 2**34 apart": (torch.empty_strided((2, 8), (2**34 - 8, 1), device="meta"), True),
+    "rows 2**34 apart": (torch.empty_strided((2, 8), (2**34, 1), device="meta"), False),
 }
 
 
 @pytest.mark.parametrize("name", DESCRIBABLE)
 def test_descriptors_are_made_of_what_they_can_read(name: str) -> None:
-    """Rows side by side, everything at multiples of 16 bytes."""
+    """Rows side by side, everything at multiples of 16 bytes, none further apart than 2**34."""
     tensor, expected = DESCRIBABLE[name]
     assert describable(tensor) == expected
     assert describable(ALIGNED, tensor) == describable(tensor, ALIGNED) == expected

@@ -66,7 +66,7 @@ GRIDS: dict[str, Callable[[Values], tuple[int, ...]]] = {
     "few_kernel": lambda v: (1 + blocks(v, "slots", "MINE"),),
     "count_kernel": lambda v: (blocks(v, "slots", "share"),),
     "place_kernel": lambda v: (v["blocks"],),
-    "pack_kernel": lambda v: (len(v["packed"]), blocks(v, "hidden", "BLOCK")),
+    "pack_kernel": lambda v: (ceil(len(v["packed"]) / v["ROWS"]), blocks(v, "hidden", "BLOCK")),
     "gate_up_kernel": lambda v: (v["max_tiles"] * blocks(v, "intermediate", "BLOCK_N"),),
     "down_kernel": lambda v: (v["max_tiles"] * blocks(v, "hidden", "BLOCK_N"),),
     "combine_kernel": lambda v: (len(v["y"]), blocks(v, "hidden", "BLOCK")),

@@ -16,6 +16,7 @@ from .tiles import (
     in_order,
     items_of,
     launches_of,
+    load_rows,
     locate_tile,
     programs,
     row_tiles,
@@ -310,10 +311,10 @@ def _tile(
     for k0 in range(0, intermediate, BLOCK_K):
         k_mask = (k < intermediate - k0)[None, :]
         if WIDE:
-            a = a_tiles.load([first_row, k0])
+            a = load_rows(a_tiles, first_row, last_row, k0, BLOCK_M, BLOCK_K)
             w = w_tiles.load([expert, n_block * BLOCK_N, k0]).reshape(BLOCK_N, BLOCK_K)
             if TAIL:
-                tail = a_tail_tiles.load([first_row + BLOCK_M, k0])
+                tail = load_rows(a_tail_tiles, first_row + BLOCK_M, last_row, k0, TAIL, BLOCK_K)
         else:
             a = tl.load(a_ptrs) if EVEN_K else tl.load(a_ptrs, mask=k_mask, other=0.0)
             w = tl.load(w_ptrs) if EVEN_K else tl.load(w_ptrs, mask=k_mask, other=0.0)

@@ -17,6 +17,7 @@ from .tiles import (
     in_order,
     items_of,
     launches_of,
+    load_rows,
     locate_tile,
     programs,
     row_tiles,
@@ -340,9 +341,9 @@ def _tile(
     for k0 in range(0, hidden, BLOCK_K):
         k_mask = (k < hidden - k0)[None, :]
         if WIDE and IN_ORDER:
-            a = x_tiles.load([first_row, k0])
+            a = load_rows(x_tiles, first_row, last_row, k0, BLOCK_M, BLOCK_K)
             if TAIL:
-                tail = x_tail_tiles.load([first_row + BLOCK_M, k0])
+                tail = load_rows(x_tail_tiles, first_row + BLOCK_M, last_row, k0, TAIL, BLOCK_K)
         else:
             a = tl.load(x_ptrs) if EVEN_K else tl.load(x_ptrs, mask=k_mask, other=0.0)
             x_ptrs += k_step * stride_xh

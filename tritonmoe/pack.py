@@ -12,6 +12,8 @@ from .launches import Launch
 from .schedule import Schedule
 from .tiles import describable, in_order, tile_total
 
+ROWS = 16  # that a program copies
+
 
 def packs(launch: Launch) -> bool:
     """Whether rows are read from a copy where descriptors can read them at all."""
@@ -35,14 +37,15 @@ def pack(
     packed = torch.empty(rows, hidden, dtype=x.dtype, device=x.device)
     lanes, when = launches[0][0].sum, whens[0] if len(whens) == 1 else 2
     # Few programs: of two launches that read rows otherwise, one finds that there is nothing to copy.
-    block = min(8 * lanes.lanes, 1 << (hidden - 1).bit_length())
+    block = min(lanes.lanes // 2, triton.next_power_of_2(hidden))
     experts = plan.offsets.numel() - 1
     arguments = (x, packed, plan.sorted_slots, plan.offsets, plan.tile_count, experts, hidden, *x.stride())
 
     def meta() -> dict[str, Any]:
-        return dict(TOP_K=plan.top_k, WHEN=when, BLOCK=block, **lanes.options)
+        return dict(TOP_K=plan.top_k, WHEN=when, ROWS=ROWS, BLOCK=block, **lanes.options)
 
-    seen.launch(pack_kernel, (rows, -(-hidden // block), 1), arguments, meta, f"pack{when}")
+    grid = (-(-rows // ROWS), -(-hidden // block), 1)
+    seen.launch(pack_kernel, grid, arguments, meta, f"pack{when}")
     return packed
 
 
@@ -59,11 +62,16 @@ def pack_kernel(
     stride_xh,
     TOP_K: tl.constexpr,
     WHEN: tl.constexpr,
+    ROWS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(0)
-    if row < tl.load(offsets + experts) and tile_total(tile_count, 0, False, WHEN) > 0:
-        token = (tl.load(sorted_slots + row) // TOP_K).to(tl.int64)
+    # A few columns of all rows first: those of x stay in the cache until each of a token's copies is made.
+    first = tl.program_id(0) * ROWS
+    end = tl.load(offsets + experts)
+    if first < end and tile_total(tile_count, 0, False, WHEN) > 0:
+        row = first + tl.arange(0, ROWS)
+        token = (tl.load(sorted_slots + row, mask=row < end, other=0) // TOP_K).to(tl.int64)
         h = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-        value = tl.load(x + token * stride_xt + h.to(tl.int64) * stride_xh, mask=h < hidden)
-        tl.store(packed + row.to(tl.int64) * hidden + h, value, mask=h < hidden)
+        mask = (row < end)[:, None] & (h < hidden)[None, :]
+        value = tl.load(x + token[:, None] * stride_xt + h.to(tl.int64)[None, :] * stride_xh, mask=mask)
+        tl.store(packed + row.to(tl.int64)[:, None] * hidden + h[None, :], value, mask=mask)

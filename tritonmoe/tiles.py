@@ -10,6 +10,9 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 from .launches import Launch, Tile
 
+FAR = tl.constexpr(1 << 30)  # more than the rows of any buffer
+AROUND = 1 << 34  # elements; FAR times as many come round in 64 bits, whatever an element's size
+
 # Arguments that change with the number of tokens: specializing on them would compile anew as batches change.
 PER_BATCH = ["rows", "max_tiles"]
 
@@ -58,20 +61,33 @@ def tile_meta(
 
 
 def describable(*tensors: torch.Tensor) -> bool:
-    """Whether tensor descriptors can read them: rows side by side, everything at multiples of 16 bytes."""
+    """Whether tensor descriptors can read them: rows side by side, everything at multiples of 16 bytes, and
+    no stride as large as `row_tiles` needs for itself.
+    """
     return all(
         each.stride(-1) == 1
         and each.data_ptr() % 16 == 0
-        and all(stride * each.element_size() % 16 == 0 for stride in each.stride()[:-1])
+        and all(stride < AROUND and stride * each.element_size() % 16 == 0 for stride in each.stride()[:-1])
         for each in tensors
     )
 
 
 def row_tiles(rows: torch.Tensor | None, tile: Tile, tail: int) -> list[TensorDescriptor | None]:
-    """Descriptors of tiles of rows [number, depth]: whole ones, short ones, and what rides along."""
+    """For `load_rows`, descriptors of tiles of rows [number, depth]: whole ones, short ones, and what rides
+    along. None without rows.
+
+    Of a tile's rows only those of its expert are read; zeros stand for the others, which cost the matrix
+    units less power than numbers would. That a descriptor can end where the expert's rows end, which the
+    device alone knows, is Triton's own idea (triton.tools.ragged_tma): at [FAR, end, FAR - count + i] is row
+    end - count + i, for FAR * AROUND comes round, and from i = count on it is out of bounds.
+    """
+    if rows is None:
+        return [None] * 3
+    far, stride = FAR.value, rows.stride(0)
+    shape, strides = [far + 1, far, far, rows.shape[1]], [AROUND - stride, stride, stride, 1]
     heights = [tile.block_m, tile.short, tail]
     return [
-        TensorDescriptor.from_tensor(rows, [height, tile.block_k]) if height and rows is not None else None
+        TensorDescriptor(rows, shape, strides, [1, 1, height, tile.block_k]) if height else None
         for height in heights
     ]
 
@@ -176,6 +192,12 @@ def items_of(program, programs, work, tile_count, n_blocks, MIXED: tl.constexpr,
         step = tl.where(on_busy, share, programs - share).to(tl.int32)
         both = (busy > 0) & (busy < work) & (programs > 1)
         return tl.where(both, first, program), tl.where(both, end, work), tl.where(both, step, programs)
+
+
+@triton.jit
+def load_rows(tiles, first_row, last_row, k0, HEIGHT: tl.constexpr, BLOCK_K: tl.constexpr):
+    """[HEIGHT, BLOCK_K] of a schedule's rows by one of `row_tiles`, zeros from last_row on."""
+    return tiles.load([FAR, last_row, FAR - (last_row - first_row), k0]).reshape(HEIGHT, BLOCK_K)
 
 
 @triton.jit
