@@ -41,6 +41,7 @@ tails = pytest.mark.parametrize("tail", [0, 16], ids=["no tail", "tail"])
 flags_of = pytest.mark.parametrize("flags", FLAGS)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @tails
 @flags_of
 def test_every_row_is_served_whatever_a_launch_asks_for(
