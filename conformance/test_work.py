@@ -217,6 +217,17 @@ def test_a_schedule_of_few_slots_takes_one_launch(
         assert each.given.get("blocks", each.grid[0]) == each.grid[0]
 
 
+def test_a_program_places_its_own_slots_and_no_others(launched: list[Launched], device: torch.device) -> None:
+    """The first of five, launched once more without the rest."""
+    ids = (torch.arange(600, device=device, dtype=torch.int32) * 3 % 8).view(300, 2)
+    schedule.schedule(ids, 8, small_blocks(launch_with("plain", 0, torch.bfloat16)))
+    [given] = [each.given for each in launched if each.kernel == "place_kernel"]
+    assert (given["share"], given["blocks"]) == (128, 5)
+    placed = given["sorted_slots"].fill_(-1)
+    schedule.place_kernel[(1,)](**given)
+    assert placed[placed >= 0].sort().values.tolist() == list(range(128))
+
+
 MOST_TILES = [  # slots, experts, lowest tile of skewed schedules, tiles
     (3, 8, None, 3),
     (8, 8, None, 8),
