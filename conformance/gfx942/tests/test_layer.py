@@ -1,5 +1,6 @@
 """The layer on the emulated chip: what is executed, and when Triton compiles."""
 
+import dataclasses
 import re
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import tritonmoe
 from conformance import corpus
 from conformance.gfx942 import Counts, gfx942
 from conformance.matrix import CASES, STAGES
+from tritonmoe.down import down_kernel
+from tritonmoe.gate_up import gate_up_kernel
 from tritonmoe.launches import select, shipped
 
 
@@ -33,8 +36,11 @@ def test_another_number_of_tokens_compiles_nothing_anew(monkeypatch: pytest.Monk
     config = tritonmoe.MoEConfig(experts=8, top_k=2, hidden=64, intermediate=48)
     router, w_gate_up, w_down = torch.randn(8, 64), torch.randn(8, 96, 64), torch.randn(8, 64, 48)
 
+    launch = dataclasses.replace(shipped(torch.float32, "cdna3")[0][0])  # with nothing launched before
+    for kernel in (gate_up_kernel, down_kernel):
+        kernel.device_caches.clear()  # nor compiled, by whatever else this process tests
+
     def run(tokens: int) -> None:
-        launch = shipped(torch.float32, "cdna3")[0][0]
         tritonmoe.fused_moe(torch.randn(tokens, 64), router, w_gate_up, w_down, config, launch=launch)
 
     with gfx942():
