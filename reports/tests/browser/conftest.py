@@ -21,9 +21,11 @@ from reports.tests.suite_files import coverage_run, power_run, put
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
-    """One for all tests. What is not there fails them: that a page works is not to be taken on trust."""
+    """One for all tests here, and for none after them: its event loop lets no other run in this thread.
+    What is not there fails them: that a page works is not to be taken on trust.
+    """
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
