@@ -11,6 +11,7 @@ import pytest
 import torch
 import triton
 from triton import knobs
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 import tritonmoe
 from conformance.philox import Stream
@@ -42,14 +43,17 @@ def test_a_repeated_call_has_the_bits_of_a_first_one(
 
 
 @pytest.mark.hardware
-@pytest.mark.parametrize("tokens", [1, 3])
-def test_on_a_gpu_a_repeated_call_of_few_tokens_passes_no_stage(
-    tokens: int, device: torch.device, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rows", [1, 64, 128, 256, 1024])
+@pytest.mark.parametrize("tokens", TOKENS)
+def test_on_a_gpu_a_repeated_call_passes_no_stage(
+    tokens: int, rows: int, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    launch = dataclasses.replace(select(torch.bfloat16, 1.0))
-    called(launch, tokens, 1, torch.bfloat16, device)
+    """And has the bits of one that does, whatever the launch for so many rows an expert reads by."""
+    again, first = (dataclasses.replace(select(torch.bfloat16, rows)) for _ in range(2))
+    expected = called(first, tokens, 2, torch.bfloat16, device)
+    called(again, tokens, 1, torch.bfloat16, device)
     monkeypatch.setattr(tritonmoe.layer, "plan_of", None)
-    called(launch, tokens, 2, torch.bfloat16, device)
+    assert torch.equal(called(again, tokens, 2, torch.bfloat16, device), expected)
 
 
 def called(launch: Launch, tokens: int, seed: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -111,6 +115,24 @@ def test_addresses_are_of_what_is_given_and_made_now_and_all_else_of_then(told: 
     assert x.data_ptr() != at_x
 
 
+def test_a_descriptor_is_of_what_is_there_now_and_else_as_it_was(told: Told) -> None:
+    w, between, y = torch.zeros(4, 8), torch.zeros(4, 8), torch.zeros(2, 8)
+    recording = Recording(told.calls)
+    described = [TensorDescriptor(each, [4, 8], [8, 1], [2, 4], "nan") for each in (w, between)]
+    recording.launch(None, (1, 1, 1), (*described, w, y), None, "first")
+    made = recording.replay((w,), y)
+    assert made.size == ALIGNED
+    now = torch.ones(4, 8)
+    result = made((now,))
+    first, second, at_w, at_y, *_ = told.launched[0][9:]
+    assert first.base.data_ptr() == at_w == now.data_ptr()
+    assert len({each.base.data_ptr() for each in (first, second)} | {at_y}) == 3
+    assert at_y == result.data_ptr()
+    for each in (first, second):
+        assert (each.shape, each.strides, each.block_shape) == ([4, 8], [8, 1], [2, 4])
+        assert (each.padding, each.round_f32_to_tf32) == ("nan", False)
+
+
 def test_a_replay_leaves_what_it_was_made_of_as_it_is(told: Told) -> None:
     x, y = torch.zeros(2, 3), torch.zeros(2, 3)
     recording = Recording(told.calls)
@@ -125,7 +147,10 @@ def test_a_replay_leaves_what_it_was_made_of_as_it_is(told: Told) -> None:
 NOT_AGAIN = {
     "nothing was launched": [],
     "Triton's interpreter compiled nothing": [("third", (torch.zeros(2),))],
-    "a descriptor is no address": [("first", (torch.zeros(2),)), ("second", (SimpleNamespace(),))],
+    "neither number nor tensor": [
+        ("first", (torch.zeros(2),)),
+        ("second", (SimpleNamespace(),)),
+    ],
 }
 
 

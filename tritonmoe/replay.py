@@ -1,13 +1,14 @@
 """A whole call again, for inputs of its kind: the same launches with other addresses, and two allocations.
 
-The host's time is then that of the launches. Where tensor descriptors take part, and on an emulated GPU,
-which wants to know of every tensor, each call goes through all stages.
+The host's time is then that of the launches. On an emulated GPU, which wants to know of every tensor, each
+call goes through all stages.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from .dispatch import Calls, hooked
 
@@ -33,24 +34,32 @@ class Recording:
         places = {id(each): index for index, each in enumerate((*given, result))}
         offsets, size, steps = [], 0, []
         for code, (_, grid, arguments) in zip(known, self._launched, strict=True):
-            changing = []
+            changing, described = [], []
+            values = list(arguments)
             for index, each in enumerate(arguments):
                 if each is None or isinstance(each, int):
                     continue
-                if not (isinstance(each, torch.Tensor) and on_gpu(each)):
+                tensor = each.base if isinstance(each, TensorDescriptor) else each
+                if not (isinstance(tensor, torch.Tensor) and on_gpu(tensor)):
                     return None
-                if id(each) not in places:
-                    places[id(each)] = len(given) + 1 + len(offsets)
+                if id(tensor) not in places:
+                    places[id(tensor)] = len(given) + 1 + len(offsets)
                     offsets.append(size)
-                    size += -(-each.nbytes // ALIGNED) * ALIGNED
-                changing.append((index, places[id(each)]))
-            values = [None if isinstance(each, torch.Tensor) else each for each in arguments]
-            steps.append(Step(code.run, grid, code.function, code.packed, [*values, *code.rest], changing))
+                    size += -(-tensor.nbytes // ALIGNED) * ALIGNED
+                values[index] = None
+                if tensor is each:
+                    changing.append((index, places[id(tensor)]))
+                else:
+                    described.append((index, places[id(tensor)], rest_of(each)))
+            arguments = [*values, *code.rest]
+            steps.append(Step(code.run, grid, code.function, code.packed, arguments, changing, described))
         return Replay(self._calls, tuple(result.shape), offsets, size, steps)
 
 
 class Step(NamedTuple):
-    """A launch: Triton's launcher, its grid, loaded code, all arguments, and which of them are addresses."""
+    """A launch: Triton's launcher, its grid, loaded code, all arguments, and which of them are addresses or
+    descriptors of what is there: (index, place) and (index, place, the rest of the descriptor).
+    """
 
     run: Any
     grid: tuple[int, int, int]
@@ -58,6 +67,7 @@ class Step(NamedTuple):
     packed: Any
     values: list[Any]
     changing: list[tuple[int, int]]
+    described: list[tuple[int, int, tuple[Any, ...]]]
 
 
 class Replay(NamedTuple):
@@ -77,12 +87,39 @@ class Replay(NamedTuple):
         addresses = [each.data_ptr() for each in given]
         addresses += [result.data_ptr(), *[first + offset for offset in self.offsets]]
         stream = self.calls.stream()
-        for run, grid, function, packed, values, changing in self.steps:
+        for run, grid, function, packed, values, changing, described in self.steps:
             arguments = values.copy()
             for index, place in changing:
                 arguments[index] = addresses[place]
+            for index, place, rest in described:
+                arguments[index] = Described(Address(addresses[place]), *rest)
             run(*grid, stream, function, packed, None, None, None, *arguments)
         return result
+
+
+class Described(NamedTuple):
+    """What a launcher asks of a tensor descriptor, without the checks that the first one passed."""
+
+    base: "Address"
+    shape: Sequence[int]
+    strides: Sequence[int]
+    block_shape: Sequence[int]
+    padding: str
+    round_f32_to_tf32: bool
+
+
+class Address(NamedTuple):
+    """What a launcher asks of a descriptor's tensor."""
+
+    value: int
+
+    def data_ptr(self) -> int:
+        return self.value
+
+
+def rest_of(descriptor: TensorDescriptor) -> tuple[Any, ...]:
+    """Of `Described`, all but the base. Triton 3.6 knows of no rounding to tf32."""
+    return tuple(getattr(descriptor, name, False) for name in Described._fields[1:])
 
 
 def ready(replay: Replay | None) -> bool:
