@@ -14,8 +14,10 @@ KIB = 1024
 # family: backend, architecture, bytes of shared memory a program may have there
 TARGETS = [
     ("hopper", "cuda", "90", 227 * KIB),
+    ("blackwell", "cuda", "100", 227 * KIB),
     ("ampere", "cuda", "80", 99 * KIB),  # what sm86 and sm89 have; sm80 itself has 163
     ("cdna3", "hip", "gfx942", 64 * KIB),
+    ("cdna4", "hip", "gfx950", 160 * KIB),
     ("default", "cuda", "80", 64 * KIB),
     ("default", "hip", "gfx942", 64 * KIB),
 ]
@@ -54,10 +56,13 @@ def test_a_table_rises_to_no_limit(family: str, dtype: torch.dtype) -> None:
     ("backend", "arch", "expected"),
     [
         ("cuda", 90, "hopper"),
+        ("cuda", 100, "blackwell"),
+        ("cuda", 103, "blackwell"),
         ("cuda", 80, "ampere"),
         ("cuda", 89, "ampere"),
         ("hip", "gfx942", "cdna3"),
         ("hip", "gfx942:sramecc+:xnack-", "cdna3"),
+        ("hip", "gfx950", "cdna4"),
         ("cuda", 75, "default"),
         ("hip", "gfx1201", "default"),
         ("xpu", "anything", "default"),
