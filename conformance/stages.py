@@ -19,6 +19,7 @@ from .inputs import Inputs
 from .matrix import Case
 
 Tensors = dict[str, torch.Tensor]
+FAR = 2**30  # no row of any buffer
 
 LAID_OUT = {"x", "router_weight", "w_gate_up", "w_down", "topk_ids", "topk_weights", "activation"} | {
     "shared_gate_up",
@@ -63,6 +64,7 @@ def _permute(placed: Tensors, inputs: Inputs, launch: Launch, guards: Guards) ->
         "offsets": made.offsets,
         "tile_expert": made.tile_expert[:tiles],
         "tile_row": made.tile_row[:tiles],
+        "places": made.places[made.sorted_slots[:served].long().sort().values],
     }
 
 
@@ -77,16 +79,15 @@ def _down(placed: Tensors, inputs: Inputs, launch: Launch, guards: Guards) -> Te
     plan = _reference_schedule(placed, inputs, launch, guards)
     with guards.watching():
         made = down_stage.down(placed["activation"], placed["w_down"], plan, launch)
-    served = plan.sorted_slots[: int(plan.offsets[-1])].long().sort().values
-    return {"partial": made[served]}
+    return {"partial": made[: int(plan.offsets[-1])]}
 
 
 def _combine(placed: Tensors, inputs: Inputs, launch: Launch, guards: Guards) -> Tensors:
-    skipped = (inputs.tensors["topk_ids"].flatten() < 0) | (
-        inputs.tensors["topk_ids"].flatten() >= inputs.config.experts
-    )
-    poisoned = inputs.tensors["partial"].masked_fill(skipped[:, None], float("nan"))
-    partial = guards.place("partial", poisoned, "plain")
+    plan = _reference_schedule(placed, inputs, launch, guards)
+    by_slot, served = inputs.tensors["partial"], plan.sorted_slots[: int(plan.offsets[-1])].cpu().long()
+    in_order = torch.full_like(by_slot, float("nan"))
+    in_order[: len(served)] = by_slot[served]
+    partial = guards.place("partial", in_order, "plain")
     with guards.watching():
         y = combine_stage.combine(
             partial,
@@ -96,6 +97,7 @@ def _combine(placed: Tensors, inputs: Inputs, launch: Launch, guards: Guards) ->
             launch,
             placed.get("shared"),
             placed.get("shared_logit"),
+            plan.places,
         )
     return {"y": y}
 
@@ -131,6 +133,8 @@ def _reference_schedule(
 
     skewed = reference.is_skewed(plan.offsets.diff().tolist())
     counts = [len(plan.tile_expert), reference.busy_tiles(plan), int(skewed)]
+    by_slot = torch.full((tokens * top_k,), FAR, dtype=torch.int64)
+    by_slot[plan.sorted_slots.sort().values] = plan.places
 
     def place(name: str, values: torch.Tensor, size: int) -> torch.Tensor:
         padded = torch.full((size,), -1, dtype=torch.int32)
@@ -143,6 +147,7 @@ def _reference_schedule(
         place("tile_expert", plan.tile_expert, max_tiles),
         place("tile_row", plan.tile_row, max_tiles),
         place("tile_count", torch.tensor(counts), 3),
+        place("places", by_slot, tokens * top_k),
         tokens,
         top_k,
         max_tiles,

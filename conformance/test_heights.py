@@ -17,7 +17,7 @@ def note_down(
     problem,
     tiles,
     tail_tiles,
-    DENSE: tl.constexpr,
+    made_tiles,
     PRECISION: tl.constexpr,
     HEIGHT: tl.constexpr,
     TAIL: tl.constexpr,
@@ -40,6 +40,7 @@ def note_gate_up(
     problem,
     tiles,
     tail_tiles,
+    made_tiles,
     TOP_K: tl.constexpr,
     IN_ORDER: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -51,14 +52,16 @@ def note_gate_up(
     WIDE: tl.constexpr,
     EVEN_K: tl.constexpr,
 ):
-    note_down(place, problem, tiles, tail_tiles, 1, "", HEIGHT, TAIL, BLOCK_N, BLOCK_K, SWAPPED, WIDE, EVEN_K)
+    note_down(
+        place, problem, tiles, tail_tiles, None, "", HEIGHT, TAIL, BLOCK_N, BLOCK_K, SWAPPED, WIDE, EVEN_K
+    )
 
 
 @triton.jit
 def down_kernel(noted, BLOCK_M: tl.constexpr, SHORT: tl.constexpr, TAIL: tl.constexpr):
     rows = tl.program_id(0) + 1
-    problem = ((noted, None, None, None, None), (32, 32), (1, 1, 1, 1, 1))
-    tiles, plan = (None, None, None), (None, None, None, rows, 1)
+    problem = ((noted, None, None, None), (32, 32), (1, 1, 1, 1, 1))
+    tiles, plan = (None, None, None, None), (None, None, None, rows, 1)
     down._work(0, problem, plan, tiles, 1, 0, "", BLOCK_M, 32, 32, 1, SHORT, TAIL, False, False, True)
 
 
@@ -66,7 +69,7 @@ def down_kernel(noted, BLOCK_M: tl.constexpr, SHORT: tl.constexpr, TAIL: tl.cons
 def gate_up_kernel(noted, BLOCK_M: tl.constexpr, SHORT: tl.constexpr, TAIL: tl.constexpr):
     rows = tl.program_id(0) + 1
     problem = ((noted, None, None, None, None), (32, 32), (1, 1, 1, 1, 1))
-    tiles, plan = (None, None, None), (None, None, None, rows, 1)
+    tiles, plan = (None, None, None, None), (None, None, None, rows, 1)
     gate_up._work(
         0, problem, plan, tiles, 1, 1, 0, True, "", BLOCK_M, 32, 32, 1, SHORT, TAIL, False, False, True
     )

@@ -85,6 +85,7 @@ def test_the_schedule_is_the_stable_sort(
     assert torch.equal(made.sorted_slots[:served].cpu().long(), plan.sorted_slots.long())
     assert torch.equal(made.tile_expert[:tiles].cpu().long(), plan.tile_expert.long())
     assert torch.equal(made.tile_row[:tiles].cpu().long(), plan.tile_row.long())
+    assert torch.equal(made.places.cpu()[plan.sorted_slots.sort().values].long(), plan.places)
 
 
 def test_the_same_choices_among_more_experts_are_scheduled_anew(device: torch.device) -> None:

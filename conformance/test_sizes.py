@@ -213,4 +213,4 @@ def last_rows(slots: torch.Tensor, rows: int, device: torch.device) -> Schedule:
         torch.tensor(values, dtype=torch.int32, device=device)
         for values in ([first, rows], [0], [first], [1, 0, 0])
     )
-    return Schedule(sorted_slots.to(device), offsets, expert, row, counts, rows, 1, 1)
+    return Schedule(sorted_slots.to(device), offsets, expert, row, counts, None, rows, 1, 1)

@@ -71,6 +71,7 @@ GRIDS: dict[str, Callable[[Values], tuple[int, ...]]] = {
     "down_kernel": lambda v: (v["max_tiles"] * blocks(v, "hidden", "BLOCK_N"),),
     "combine_kernel": lambda v: (len(v["y"]), blocks(v, "hidden", "BLOCK")),
 }
+WRITTEN = "activation_tiles", "partial_tiles"
 SHAPES = [(3, 64, 48), (70, 80, 64)]  # tokens, hidden, intermediate: whole blocks of 32, and not
 
 
@@ -99,7 +100,8 @@ def test_kernels_are_compiled_for_what_their_sizes_need(
     flags: str, tokens: int, hidden: int, intermediate: int, launched: list[Launched], device: torch.device
 ) -> None:
     """No masks where a sum is of whole blocks; rows that lie in order are read so, whatever top_k is; nothing
-    rides along in one dense expert. Rows are copied into order for descriptors alone.
+    rides along in one dense expert. Rows are copied into order for descriptors alone, which also write where
+    all tiles are of one height.
     """
     asked = FLAGS[flags]
     run_layer(tokens, hidden, intermediate, small_blocks(launch_with(flags, 16, torch.bfloat16)), device)
@@ -121,6 +123,8 @@ def test_kernels_are_compiled_for_what_their_sizes_need(
             assert (given["SHORT"], given["PERSISTENT"]) == (asked.get("short", 0), "persistent" in asked)
             assert (given["WHEN"], given["PRECISION"]) == (2, "ieee")
             assert (given["w_tiles"] is not None) == wide
+            by_descriptor = wide and dense and given["PERSISTENT"] and not given["SHORT"]
+            assert [given[made] is not None for made in WRITTEN if made in given] == [by_descriptor]
     copies = [each for each in launched if each.kernel == "pack_kernel"]
     assert len(copies) == bool(asked.get("packed"))
 
@@ -198,7 +202,7 @@ def test_one_token_takes_no_schedule_unless_tiles_are_read_by_descriptors(
             assert given["DENSE"]
             assert given["EACH"]
             assert (given["max_tiles"], given["experts"]) == (2, 8)
-            assert (given["WHEN"], given["TAIL"], given["MIXED"], given["sorted_slots"]) == (2, 0, 0, None)
+            assert (given["WHEN"], given["TAIL"], given["MIXED"], given["offsets"]) == (2, 0, 0, None)
             assert given.get("stride_xt", 0) == 0
 
 
@@ -223,9 +227,10 @@ def test_a_program_places_its_own_slots_and_no_others(launched: list[Launched], 
     schedule.schedule(ids, 8, small_blocks(launch_with("plain", 0, torch.bfloat16)))
     [given] = [each.given for each in launched if each.kernel == "place_kernel"]
     assert (given["share"], given["blocks"]) == (128, 5)
-    placed = given["sorted_slots"].fill_(-1)
+    placed, places = given["sorted_slots"].fill_(-1), given["places"].fill_(-1)
     schedule.place_kernel[(1,)](**given)
     assert placed[placed >= 0].sort().values.tolist() == list(range(128))
+    assert (places >= 0).nonzero().flatten().tolist() == list(range(128))
 
 
 MOST_TILES = [  # slots, experts, lowest tile of skewed schedules, tiles

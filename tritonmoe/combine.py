@@ -18,14 +18,15 @@ def combine(
     launch: Launch,
     shared: torch.Tensor | None = None,
     shared_logit: torch.Tensor | None = None,
+    places: torch.Tensor | None = None,
     seen: Calls | None = None,
 ) -> torch.Tensor:
-    """y[t] = sum over j of weight[t, j] * partial[t * top_k + j], in order of j, then the shared experts.
+    """y[t] = sum over j of weight[t, j] * partial[place of slot t * top_k + j], in order of j, then shared.
 
     partial [tokens * top_k, hidden]; topk_ids and topk_weights [tokens, top_k]; slots whose id is outside [0,
-    experts) are not read. shared [tokens, hidden] is added last, times sigmoid(shared_logit [tokens, 1]) if
-    given. Returns [tokens, hidden] in partial's dtype: float32 fused multiply-adds, one rounding, at the
-    store.
+    experts) are not read. places as in `Schedule`, or None where a slot is its own place. shared [tokens,
+    hidden] is added last, times sigmoid(shared_logit [tokens, 1]) if given. Returns [tokens, hidden] in
+    partial's dtype: float32 fused multiply-adds, one rounding, at the store.
     """
     tokens, top_k = topk_ids.shape
     hidden = partial.shape[1]
@@ -39,6 +40,7 @@ def combine(
         topk_weights,
         shared,
         shared_logit,
+        places,
         y,
         experts,
         hidden,
@@ -51,11 +53,12 @@ def combine(
             TOP_K=top_k,
             HAS_SHARED=shared is not None,
             HAS_GATE=shared_logit is not None,
+            PLACED=places is not None,
             BLOCK=block,
             **launch.sum.options,
         )
 
-    seen = seen or calls(launch, partial, topk_ids, topk_weights, shared, shared_logit)
+    seen = seen or calls(launch, partial, topk_ids, topk_weights, shared, shared_logit, places)
     seen.launch(combine_kernel, (tokens, -(-hidden // block), 1), arguments, meta, "combine")
     return y
 
@@ -70,6 +73,7 @@ def combine_kernel(
     topk_weights,
     shared,
     shared_logit,
+    places,
     y,
     experts,
     hidden,
@@ -80,6 +84,7 @@ def combine_kernel(
     TOP_K: tl.constexpr,
     HAS_SHARED: tl.constexpr,
     HAS_GATE: tl.constexpr,
+    PLACED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     token = tl.program_id(0).to(tl.int64)
@@ -91,7 +96,10 @@ def combine_kernel(
         expert = tl.load(topk_ids + token * stride_it + position * stride_ik) + tl.zeros((BLOCK,), tl.int32)
         weight = tl.load(topk_weights + token * stride_wt + position * stride_wk).to(tl.float32)
         served = mask & (expert >= 0) & (expert < experts)
-        value = tl.load(partial + (token * TOP_K + j) * hidden + h, mask=served, other=0.0).to(tl.float32)
+        row = token * TOP_K + j
+        if PLACED:
+            row = tl.load(places + row).to(tl.int64)
+        value = tl.load(partial + row * hidden + h, mask=served, other=0.0).to(tl.float32)
         # A skipped slot's weight may be anything, NaN too, and must not count.
         acc = tl.fma(tl.where(served, weight, 0.0), value, acc)
     if HAS_SHARED:

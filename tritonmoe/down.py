@@ -1,4 +1,4 @@
-"""Stage 4, down: each activation row through its expert's second projection, scattered back to its slot."""
+"""Stage 4, down: each activation row through its expert's second projection."""
 
 from typing import Any
 
@@ -13,6 +13,7 @@ from .schedule import Schedule
 from .tiles import (
     PER_BATCH,
     describable,
+    flattened,
     in_order,
     items_of,
     launches_of,
@@ -21,6 +22,7 @@ from .tiles import (
     programs,
     row_tiles,
     rows_from,
+    store_rows,
     tile_meta,
     tile_total,
 )
@@ -37,9 +39,8 @@ def down(
     """activation @ w_down.T, row by row with the row's expert.
 
     activation [rows, intermediate] in the schedule's order; w_down [experts, hidden, intermediate]. Returns
-    [tokens * top_k, hidden] in activation's dtype, rows by slot (token * top_k + position); rows of skipped
-    slots are left unwritten. Without a plan: one expert, row i to row i. Float32 accumulation, one rounding,
-    at the store.
+    [rows, hidden] in the same order, in activation's dtype; what is no expert's row is left unwritten.
+    Without a plan: one expert. Float32 accumulation, one rounding, at the store.
     """
     rows = activation.shape[0]
     partial = torch.empty(rows, w_down.shape[1], dtype=activation.dtype, device=activation.device)
@@ -66,14 +67,16 @@ def _down(
     tile = launch.down
     wide = tile.wide and describable(activation, w_down)
     tail = 0 if in_order(plan) else launch.tail
+    written = wide and flattened(tile, tail) and describable(partial)
     w_tiles = TensorDescriptor.from_tensor(w_down, [1, tile.block_n, tile.block_k]) if wide else None
     arguments = (
         activation,
         w_down,
         partial,
         w_tiles,
-        *row_tiles(activation if wide else None, tile, tail),
-        *(plan[:5] if plan is not None else (None,) * 5),
+        *row_tiles(activation if wide else None, [launch.block_m, tile.short, tail], tile.block_k),
+        *row_tiles(partial if written else None, [launch.block_m], tile.block_n),
+        *(plan[1:5] if plan is not None else (None,) * 4),
         rows,
         max_tiles,
         w_down.shape[0],
@@ -102,7 +105,7 @@ def down_kernel(
     a_tiles,
     a_short_tiles,
     a_tail_tiles,
-    sorted_slots,
+    partial_tiles,
     offsets,
     tile_expert,
     tile_row,
@@ -135,12 +138,12 @@ def down_kernel(
     EVEN_K: tl.constexpr,
 ):
     problem = (
-        (activation, w_down, partial, w_tiles, sorted_slots),
+        (activation, w_down, partial, w_tiles),
         (hidden, intermediate),
         (stride_ar, stride_ai, stride_we, stride_wh, stride_wi),
     )
     plan = (offsets, tile_expert, tile_row, rows, experts)
-    row_tiles = (a_tiles, a_short_tiles, a_tail_tiles)
+    row_tiles = (a_tiles, a_short_tiles, a_tail_tiles, partial_tiles)
     n_blocks = tl.cdiv(hidden, BLOCK_N)
     work = tile_total(tile_count, max_tiles, DENSE, WHEN) * n_blocks
     program = tl.program_id(0)
@@ -211,7 +214,7 @@ def _work(
 ):
     """An item of work, at the height that its rows need."""
     _, sizes, _ = problem
-    a_tiles, a_short_tiles, a_tail_tiles = row_tiles
+    a_tiles, a_short_tiles, a_tail_tiles, partial_tiles = row_tiles
     place = locate_tile(item, plan, sizes[0], DENSE, EACH, BLOCK_M, TAIL, BLOCK_N, GROUP_M)
     left = place[2] - place[1]
     if (left == 0) if EACH else False:
@@ -222,7 +225,7 @@ def _work(
             problem,
             a_short_tiles,
             a_tail_tiles,
-            DENSE,
+            None,
             PRECISION,
             SHORT,
             TAIL,
@@ -238,7 +241,7 @@ def _work(
             problem,
             a_tiles,
             a_tail_tiles,
-            DENSE,
+            partial_tiles,
             PRECISION,
             BLOCK_M,
             TAIL,
@@ -254,7 +257,7 @@ def _work(
             problem,
             a_tiles,
             None,
-            DENSE,
+            partial_tiles,
             PRECISION,
             BLOCK_M,
             0,
@@ -272,7 +275,7 @@ def _tile(
     problem,
     a_tiles,
     a_tail_tiles,
-    DENSE: tl.constexpr,
+    partial_tiles,
     PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr,
     TAIL: tl.constexpr,
@@ -285,7 +288,7 @@ def _tile(
     """BLOCK_M rows of an expert, and TAIL more, by BLOCK_N columns of the output."""
     expert, first_row, last_row, n_block = place
     tensors, sizes, strides = problem
-    activation, w_down, _, w_tiles, _ = tensors
+    activation, w_down, partial, w_tiles = tensors
     hidden, intermediate = sizes
     stride_ar, stride_ai, stride_we, stride_wh, stride_wi = strides
     column = n_block * BLOCK_N + tl.arange(0, BLOCK_N)
@@ -330,31 +333,29 @@ def _tile(
         if TAIL:
             tail_acc = tl.dot(w, tl.trans(tail), tail_acc, input_precision=PRECISION)
 
-    _store(tensors, acc, first_row, last_row, column, hidden, DENSE, BLOCK_M, SWAPPED)
+    if partial_tiles is not None:
+        store_rows(partial_tiles, acc, first_row, last_row, n_block * BLOCK_N, BLOCK_M, BLOCK_N)
+    else:
+        _store(partial, acc, first_row, last_row, column, hidden, BLOCK_M, SWAPPED)
     if TAIL:
-        _store(tensors, tail_acc, first_row + BLOCK_M, last_row, column, hidden, DENSE, TAIL, True)
+        _store(partial, tail_acc, first_row + BLOCK_M, last_row, column, hidden, TAIL, True)
 
 
 @triton.jit
 def _store(
-    tensors,
+    partial,
     acc,
     first_row,
     last_row,
     column,
     hidden,
-    DENSE: tl.constexpr,
     HEIGHT: tl.constexpr,
     SWAPPED: tl.constexpr,
 ):
-    """HEIGHT rows to their slots, rounded once; acc is [HEIGHT, columns], or [columns, HEIGHT] if SWAPPED."""
-    _, _, partial, _, sorted_slots = tensors
+    """HEIGHT rows, rounded once; acc is [HEIGHT, columns], or [columns, HEIGHT] if SWAPPED."""
     row = first_row + tl.arange(0, HEIGHT)
-    slot = row
-    if not DENSE:
-        slot = tl.load(sorted_slots + tl.minimum(row, last_row - 1))
     result = acc.to(partial.dtype.element_ty)
     if SWAPPED:
         result = tl.trans(result)
-    out = partial + slot.to(tl.int64)[:, None] * hidden + column[None, :]
+    out = partial + row.to(tl.int64)[:, None] * hidden + column[None, :]
     tl.store(out, result, mask=(row < last_row)[:, None] & (column < hidden)[None, :])

@@ -11,9 +11,11 @@ from .dispatch import Calls, calls
 from .launches import Launch
 from .pack import pack, packs
 from .schedule import Schedule
+from .swiglu import store_swiglu
 from .tiles import (
     PER_BATCH,
     describable,
+    flattened,
     in_order,
     items_of,
     launches_of,
@@ -69,6 +71,7 @@ def _gate_up(
     tile, wide = launch.gate_up, launch.gate_up.wide and describable(x, w_gate_up)
     ordered = in_order(plan) or (wide and packs(launch))
     tail = 0 if in_order(plan) else launch.tail
+    written = wide and flattened(tile, tail) and describable(activation)
     w_tiles = None
     if wide:  # gate and up as one operand: a tile takes the same columns of both
         stride_e, stride_n, _ = w_gate_up.stride()
@@ -80,7 +83,8 @@ def _gate_up(
         w_gate_up,
         activation,
         w_tiles,
-        *row_tiles(x if wide and ordered else None, tile, tail),
+        *row_tiles(x if wide and ordered else None, [launch.block_m, tile.short, tail], tile.block_k),
+        *row_tiles(activation if written else None, [launch.block_m], tile.block_n),
         *(plan[:5] if plan is not None else (None,) * 5),
         rows,
         max_tiles,
@@ -113,6 +117,7 @@ def gate_up_kernel(
     x_tiles,
     x_short_tiles,
     x_tail_tiles,
+    activation_tiles,
     sorted_slots,
     offsets,
     tile_expert,
@@ -153,7 +158,7 @@ def gate_up_kernel(
         (stride_xt, stride_xh, stride_we, stride_wn, stride_wh),
     )
     plan = (offsets, tile_expert, tile_row, rows, experts)
-    row_tiles = (x_tiles, x_short_tiles, x_tail_tiles)
+    row_tiles = (x_tiles, x_short_tiles, x_tail_tiles, activation_tiles)
     n_blocks = tl.cdiv(intermediate, BLOCK_N)
     work = tile_total(tile_count, max_tiles, DENSE, WHEN) * n_blocks
     program = tl.program_id(0)
@@ -230,7 +235,7 @@ def _work(
 ):
     """An item of work, at the height that its rows need."""
     _, sizes, _ = problem
-    x_tiles, x_short_tiles, x_tail_tiles = row_tiles
+    x_tiles, x_short_tiles, x_tail_tiles, activation_tiles = row_tiles
     place = locate_tile(item, plan, sizes[0], DENSE, EACH, BLOCK_M, TAIL, BLOCK_N, GROUP_M)
     left = place[2] - place[1]
     if (left == 0) if EACH else False:
@@ -241,6 +246,7 @@ def _work(
             problem,
             x_short_tiles,
             x_tail_tiles,
+            None,
             TOP_K,
             IN_ORDER,
             PRECISION,
@@ -258,6 +264,7 @@ def _work(
             problem,
             x_tiles,
             x_tail_tiles,
+            activation_tiles,
             TOP_K,
             IN_ORDER,
             PRECISION,
@@ -275,6 +282,7 @@ def _work(
             problem,
             x_tiles,
             None,
+            activation_tiles,
             TOP_K,
             IN_ORDER,
             PRECISION,
@@ -294,6 +302,7 @@ def _tile(
     problem,
     x_tiles,
     x_tail_tiles,
+    activation_tiles,
     TOP_K: tl.constexpr,
     IN_ORDER: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -372,30 +381,10 @@ def _tile(
 
     if WIDE:
         gate, up = tl.split(tl.permute(tl.reshape(both, (BLOCK_M, 2, BLOCK_N)), (0, 2, 1)))
-    _store(activation, gate, up, first_row, last_row, column, intermediate, BLOCK_M, SWAPPED)
+    made = activation, activation_tiles
+    store_swiglu(made, gate, up, place, intermediate, BLOCK_M, BLOCK_N, SWAPPED)
     if TAIL:
         if WIDE:
             tail_gate, tail_up = tl.split(tl.permute(tl.reshape(tail_both, (2, BLOCK_N, TAIL)), (1, 2, 0)))
-        first_tail = first_row + BLOCK_M
-        _store(activation, tail_gate, tail_up, first_tail, last_row, column, intermediate, TAIL, True)
-
-
-@triton.jit
-def _store(
-    activation,
-    gate,
-    up,
-    first_row,
-    last_row,
-    column,
-    intermediate,
-    HEIGHT: tl.constexpr,
-    SWAPPED: tl.constexpr,
-):
-    """SwiGLU of HEIGHT rows, rounded once; gate and up are [HEIGHT, columns], turned if SWAPPED."""
-    row = first_row + tl.arange(0, HEIGHT)
-    swiglu = (gate / (1.0 + tl.exp(-gate)) * up).to(activation.dtype.element_ty)
-    if SWAPPED:
-        swiglu = tl.trans(swiglu)
-    out = activation + row.to(tl.int64)[:, None] * intermediate + column[None, :]
-    tl.store(out, swiglu, mask=(row < last_row)[:, None] & (column < intermediate)[None, :])
+        place = expert, first_row + BLOCK_M, last_row, n_block
+        store_swiglu((activation, None), tail_gate, tail_up, place, intermediate, TAIL, BLOCK_N, True)

@@ -120,7 +120,7 @@ def _experts(
     plan = plan_of(topk_ids, experts, launch, calls)
     activation = gate_up(x, w_gate_up, plan, launch, precision, calls)
     partial = down(activation, w_down, plan, launch, precision, calls)
-    y = combine(partial, topk_ids, topk_weights, experts, launch, extra, extra_gate, calls)
+    y = combine(partial, topk_ids, topk_weights, experts, launch, extra, extra_gate, plan.places, calls)
     if extra is None:
         seen.replay = calls.replay(given, y)
     return y

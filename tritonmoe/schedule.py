@@ -22,7 +22,8 @@ class Schedule(NamedTuple):
     """Which rows each tile of the expert GEMMs works on; a slot is token * top_k + position in its choice.
 
     sorted_slots [tokens * top_k] int32: slots by expert, in token order within one; skipped slots are left
-    out, so only the first offsets[-1] entries are written. offsets [experts + 1] int32: an expert's rows are
+    out, so only the first offsets[-1] entries are written. places [tokens * top_k] int32: where in
+    sorted_slots each slot is; unwritten for skipped ones. offsets [experts + 1] int32: an expert's rows are
     sorted_slots[offsets[e]:offsets[e + 1]]. tile_expert and tile_row [max_tiles] int32: expert and first row
     of each tile, first those of busy experts, with more than BUSY times the mean of rows. tile_count [3]
     int32: how many tiles are written, how many of them are busy experts', and whether the busiest has more
@@ -37,6 +38,7 @@ class Schedule(NamedTuple):
     tile_expert: torch.Tensor
     tile_row: torch.Tensor | None
     tile_count: torch.Tensor | None
+    places: torch.Tensor | None
     tokens: int
     top_k: int
     max_tiles: int
@@ -63,6 +65,7 @@ def schedule(topk_ids: torch.Tensor, experts: int, launch: Launch, seen: Calls |
         empty(max_tiles),
         empty(max_tiles),
         empty(3),
+        empty(slots),
         tokens,
         top_k,
         max_tiles,
@@ -91,7 +94,7 @@ def one_token(topk_ids: torch.Tensor) -> Schedule:
     rule, so their weights come from memory once all the same.
     """
     top_k = topk_ids.shape[1]
-    return Schedule(None, None, topk_ids, None, None, 1, top_k, top_k)
+    return Schedule(None, None, topk_ids, None, None, None, 1, top_k, top_k)
 
 
 def _in_one_launch(ids: tuple[Any, ...], made: Schedule, launch: Launch, seen: Calls) -> None:
@@ -102,7 +105,7 @@ def _in_one_launch(ids: tuple[Any, ...], made: Schedule, launch: Launch, seen: C
         sizes = dict(BLOCK=block, MINE=MINE)
         return dict(**_meta(made, experts), **_heights(launch), **sizes, **launch.sort.options)
 
-    seen.launch(few_kernel, (1 - (-slots // MINE), 1, 1), (*ids, *made[:5]), meta, "few")
+    seen.launch(few_kernel, (1 - (-slots // MINE), 1, 1), (*ids, *made[:6]), meta, "few")
 
 
 def _in_two_launches(ids: tuple[Any, ...], made: Schedule, launch: Launch, seen: Calls) -> None:
@@ -123,7 +126,7 @@ def _in_two_launches(ids: tuple[Any, ...], made: Schedule, launch: Launch, seen:
         return dict(**_meta(made, experts), **_heights(launch), **sizes, **launch.sort.options)
 
     seen.launch(count_kernel, (blocks, 1, 1), (*ids, counts, share), count_meta, "count")
-    seen.launch(place_kernel, (blocks, 1, 1), (*ids, counts, share, blocks, *made[:5]), place_meta, "place")
+    seen.launch(place_kernel, (blocks, 1, 1), (*ids, counts, share, blocks, *made[:6]), place_meta, "place")
 
 
 def _meta(made: Schedule, experts: int) -> dict[str, int]:
@@ -160,6 +163,7 @@ def few_kernel(
     tile_expert,
     tile_row,
     tile_count,
+    places,
     TOP_K: tl.constexpr,
     EXPERTS_PAD: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -183,7 +187,9 @@ def few_kernel(
         mine = (tl.program_id(0) - 1) * MINE + tl.arange(0, MINE)
         to = _expert(topk_ids, mine, slots, experts, stride_t, stride_k, TOP_K, EXPERTS_PAD)
         before = (expert * BLOCK + slot)[:, None] < (to * BLOCK + mine)[None, :]
-        tl.store(sorted_slots + tl.sum(before.to(tl.int32), axis=0), mine, mask=to < EXPERTS_PAD)
+        place = tl.sum(before.to(tl.int32), axis=0)
+        tl.store(sorted_slots + place, mine, mask=to < EXPERTS_PAD)
+        tl.store(places + mine, place, mask=to < EXPERTS_PAD)
 
 
 @triton.jit(do_not_specialize=[*IDS, "share"], do_not_specialize_on_alignment=["topk_ids"])
@@ -225,6 +231,7 @@ def place_kernel(
     tile_expert,
     tile_row,
     tile_count,
+    places,
     TOP_K: tl.constexpr,
     EXPERTS_PAD: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -252,6 +259,7 @@ def place_kernel(
         rank = -tl.sum((key[:, None] - key[None, :]) >> 31, axis=0)
         place = tl.gather(shift, tl.where(served, expert, 0), 0) + rank
         tl.store(sorted_slots + place, first + lane, mask=served)
+        tl.store(places + first + lane, place, mask=served)
         next_row += here
 
     tiles = (offsets, tile_expert, tile_row, tile_count)

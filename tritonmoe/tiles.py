@@ -1,5 +1,6 @@
 """Which tile of which expert a program of the expert GEMMs works on."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -54,10 +55,17 @@ def tile_meta(
         WIDE=wide,
         PERSISTENT=bool(tile.persistent),
         MIXED=0 if in_order(plan) else tile.mixed,
-        FLATTEN=bool(tile.persistent) and not tile.short and not tail,
+        FLATTEN=flattened(tile, tail),
         EVEN_K=depth % tile.block_k == 0,
         **tile.options,
     )
+
+
+def flattened(tile: Tile, tail: int) -> bool:
+    """Whether a program's tiles follow each other in one loop, with no branch between heights: loads of the
+    next one, and stores by descriptor of the last one, go on during products.
+    """
+    return bool(tile.persistent) and not tile.short and not tail
 
 
 def describable(*tensors: torch.Tensor) -> bool:
@@ -72,9 +80,9 @@ def describable(*tensors: torch.Tensor) -> bool:
     )
 
 
-def row_tiles(rows: torch.Tensor | None, tile: Tile, tail: int) -> list[TensorDescriptor | None]:
-    """For `load_rows`, descriptors of tiles of rows [number, depth]: whole ones, short ones, and what rides
-    along. None without rows.
+def row_tiles(rows: torch.Tensor | None, heights: Sequence[int], width: int) -> list[TensorDescriptor | None]:
+    """For `load_rows` and `store_rows`: descriptors of tiles of rows [number, depth], one for each height;
+    None without rows, and for no height.
 
     Of a tile's rows only those of its expert are read; zeros stand for the others, which cost the matrix
     units less power than numbers would. That a descriptor can end where the expert's rows end, which the
@@ -82,12 +90,11 @@ def row_tiles(rows: torch.Tensor | None, tile: Tile, tail: int) -> list[TensorDe
     end - count + i, for FAR * AROUND comes round, and from i = count on it is out of bounds.
     """
     if rows is None:
-        return [None] * 3
+        return [None] * len(heights)
     far, stride = FAR.value, rows.stride(0)
     shape, strides = [far + 1, far, far, rows.shape[1]], [AROUND - stride, stride, stride, 1]
-    heights = [tile.block_m, tile.short, tail]
     return [
-        TensorDescriptor(rows, shape, strides, [1, 1, height, tile.block_k]) if height else None
+        TensorDescriptor(rows, shape, strides, [1, 1, height, width]) if height else None
         for height in heights
     ]
 
@@ -181,7 +188,7 @@ def items_of(program, programs, work, tile_count, n_blocks, MIXED: tl.constexpr,
         if PERSISTENT:
             weight = busy * MIXED
             share = programs * weight // tl.maximum(weight + (work - busy) * 100, 1)
-            share = tl.maximum(tl.minimum(share, programs - 1), 1)
+            share = tl.maximum(share, 1)
         else:
             share = busy
         # Neighbours share a path to the memory: the two kinds lie evenly among each other.
@@ -198,6 +205,12 @@ def items_of(program, programs, work, tile_count, n_blocks, MIXED: tl.constexpr,
 def load_rows(tiles, first_row, last_row, k0, HEIGHT: tl.constexpr, BLOCK_K: tl.constexpr):
     """[HEIGHT, BLOCK_K] of a schedule's rows by one of `row_tiles`, zeros from last_row on."""
     return tiles.load([FAR, last_row, FAR - (last_row - first_row), k0]).reshape(HEIGHT, BLOCK_K)
+
+
+@triton.jit
+def store_rows(tiles, rows, first_row, last_row, column, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
+    """rows [HEIGHT, WIDTH] to where `load_rows` reads such, in the tensor's dtype; none from last_row on."""
+    tiles.store([FAR, last_row, FAR - (last_row - first_row), column], rows.reshape(1, 1, HEIGHT, WIDTH))
 
 
 @triton.jit

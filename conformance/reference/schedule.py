@@ -7,13 +7,14 @@ import torch
 
 class Plan(NamedTuple):
     """int64 tensors: sorted_slots (served slots only), offsets [experts + 1], tile_expert and tile_row
-    [tiles].
+    [tiles]; places, where in sorted_slots each served slot is, in order of slots.
     """
 
     sorted_slots: torch.Tensor
     offsets: torch.Tensor
     tile_expert: torch.Tensor
     tile_row: torch.Tensor
+    places: torch.Tensor
 
 
 class Heights(NamedTuple):
@@ -48,11 +49,13 @@ def plan(topk_ids: torch.Tensor, experts: int, heights: Heights) -> Plan:
         tiles[len(mine) * experts > 2 * served] += [(expert, offsets[-1] + first) for first in firsts]
         offsets.append(offsets[-1] + len(mine))
     listed = tiles[True] + tiles[False]
+    sorted_slots = torch.tensor([slot for mine in slots for slot in mine], dtype=torch.int64)
     return Plan(
-        torch.tensor([slot for mine in slots for slot in mine], dtype=torch.int64),
+        sorted_slots,
         torch.tensor(offsets),
         torch.tensor([expert for expert, _ in listed], dtype=torch.int64),
         torch.tensor([row for _, row in listed], dtype=torch.int64),
+        sorted_slots.argsort(),
     )
 
 

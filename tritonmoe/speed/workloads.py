@@ -96,4 +96,4 @@ def extra_bytes(config: MoEConfig, tokens: int, itemsize: int, launch: Launch) -
     copies = any(packs(each) for each in (launch, launch.skewed or launch))
     width = config.intermediate + config.hidden * (2 if copies else 1)
     counts = 1 << 16 if slots > launch.sort.lanes else 0
-    return itemsize * slots * width + 4 * (4 * slots + 4 * config.experts + counts)
+    return itemsize * slots * width + 4 * (5 * slots + 4 * config.experts + counts)

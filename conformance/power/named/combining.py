@@ -64,6 +64,14 @@ FAULTS = (
         "tl.where(served, 1.0, 0.0)",
     ),
     Fault(
+        "rows-unplaced",
+        "vllm-xpu-kernels #453: token scatter wrong, everything else right",
+        "rows are read where their slots stand, not where the schedule placed them",
+        "combine.py",
+        "row = tl.load(places + row).to(tl.int64)",
+        "row += 0",
+    ),
+    Fault(
         "last-choice-dropped",
         "intel-xpu-backend #7813: 89 of 4224 elements wrong",
         "the last of a token's experts does not count",
