@@ -121,7 +121,7 @@ def test_extra_memory_counts_packed_rows_once_more() -> None:
         {"block_n": 64, "block_k": 64, "group_m": 1, "options": {}, "wide": True, "packed": True}, 16
     )
     plain = workloads.extra_bytes(SMALL, 3, 2, base)
-    assert plain == 2 * 6 * (48 + 64) + 4 * (4 * 6 + 4 * 8)
+    assert plain == 2 * 6 * (48 + 64) + 4 * (5 * 6 + 4 * 8)
     packed = dataclasses.replace(base, gate_up=packing)
     assert workloads.extra_bytes(SMALL, 3, 2, packed) - plain == 2 * 6 * 64
 
