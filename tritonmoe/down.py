@@ -75,7 +75,7 @@ def _down(
         partial,
         w_tiles,
         *row_tiles(activation if wide else None, [launch.block_m, tile.short, tail], tile.block_k),
-        *row_tiles(partial if written else None, [launch.block_m], tile.block_n),
+        *row_tiles(partial if written else None, [launch.block_m], tile.block_n // 2),
         *(plan[1:5] if plan is not None else (None,) * 4),
         rows,
         max_tiles,
@@ -334,7 +334,11 @@ def _tile(
             tail_acc = tl.dot(w, tl.trans(tail), tail_acc, input_precision=PRECISION)
 
     if partial_tiles is not None:
-        store_rows(partial_tiles, acc, first_row, last_row, n_block * BLOCK_N, BLOCK_M, BLOCK_N)
+        # In halves, in turn through the same shared memory: as much as the way to pointers takes.
+        HALF: tl.constexpr = BLOCK_N // 2
+        left, right = tl.split(tl.permute(tl.reshape(acc, (BLOCK_M, 2, HALF)), (0, 2, 1)))
+        store_rows(partial_tiles, left, first_row, last_row, n_block * BLOCK_N, BLOCK_M, HALF)
+        store_rows(partial_tiles, right, first_row, last_row, n_block * BLOCK_N + HALF, BLOCK_M, HALF)
     else:
         _store(partial, acc, first_row, last_row, column, hidden, BLOCK_M, SWAPPED)
     if TAIL:
