@@ -145,6 +145,22 @@ def test_rows_of_the_schedule_may_lie_beyond_2_31_elements(device: torch.device)
 
 
 @pytest.mark.usefixtures("gigabytes")
+def test_a_slots_row_may_lie_beyond_2_31_elements(device: torch.device) -> None:
+    """Two tokens, whose partial outputs are the last of so many."""
+    wide, rows = 2**16, 2**15 + 40
+    places = torch.tensor([rows - 1, rows - 4, rows - 2, rows - 3], dtype=torch.int32)
+    last = Stream(5, "places").integers((4, wide), -4, 5).bfloat16()
+    partial = torch.empty(rows, wide, dtype=torch.bfloat16, device=device)
+    partial[-4:] = last.to(device)
+    ids, weights = spread(2, 5), halves(2)
+    launch = shipped(torch.bfloat16, family())[0][0]
+    given = (each.to(device) for each in (ids, weights))
+    made = combine(partial, *given, 5, launch, places=places.to(device))
+    expected = (last[places - rows + 4].view(2, 2, wide).double() * weights[..., None]).sum(1)
+    assert torch.equal(made.cpu(), expected.bfloat16())
+
+
+@pytest.mark.usefixtures("gigabytes")
 @pytest.mark.parametrize("dim", [0, 1])
 def test_rows_that_ride_along_may_lie_beyond_2_31_elements(dim: int, device: torch.device) -> None:
     """One expert, whose last rows share the tile before: of x, then of the activation."""
