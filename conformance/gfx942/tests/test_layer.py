@@ -15,6 +15,7 @@ import tritonmoe
 from conformance import corpus
 from conformance.gfx942 import Counts, gfx942
 from conformance.matrix import CASES, STAGES
+from tritonmoe.combine import combine_kernel
 from tritonmoe.down import down_kernel
 from tritonmoe.gate_up import gate_up_kernel
 from tritonmoe.launches import select, shipped
@@ -37,7 +38,7 @@ def test_another_number_of_tokens_compiles_nothing_anew(monkeypatch: pytest.Monk
     router, w_gate_up, w_down = torch.randn(8, 64), torch.randn(8, 96, 64), torch.randn(8, 64, 48)
 
     launch = dataclasses.replace(shipped(torch.float32, "cdna3")[0][0])  # with nothing launched before
-    for kernel in (gate_up_kernel, down_kernel):
+    for kernel in (gate_up_kernel, down_kernel, combine_kernel):
         kernel.device_caches.clear()  # nor compiled, by whatever else this process tests
 
     def run(tokens: int) -> None:
@@ -49,7 +50,8 @@ def test_another_number_of_tokens_compiles_nothing_anew(monkeypatch: pytest.Monk
             triton.knobs.compilation, "listener", lambda **made: compiled.append(made["metadata"]["name"])
         )
         run(1)
-        assert compiled == ["gate_up_kernel", "down_kernel"]  # a single token's slots are tiles
+        # A single token's slots are tiles, and their own places.
+        assert compiled == ["gate_up_kernel", "down_kernel", "combine_kernel"]
         compiled.clear()
         for tokens in (1, 7, 16, 32, 33):
             run(tokens)
