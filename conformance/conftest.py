@@ -10,6 +10,8 @@ from conformance import platforms
 
 # Where transformers is not installed there is nothing to compare with: not collected, rather than skipped.
 collect_ignore = [] if find_spec("transformers") else ["test_models.py"]
+# Their tests make the emulated GPU the active one, so they run where it is the platform.
+EMULATED = [Path(__file__).parent / folder / "tests" for folder in ("gfx942", "power")]
 PROFILES = ("smoke", "certify", "soak")
 # Properties run on all nine layers on hardware; a smoke run elsewhere takes one dtype a model, for its time.
 SMOKE_LAYERS = ("mixtral-float32", "deepseek_v3-bfloat16", "qwen2_moe-float16")
@@ -77,6 +79,11 @@ def pytest_configure(config: pytest.Config) -> None:
             Path(path).absolute(), lambda: suite_properties(name, module, config.getoption("--profile"))
         )
         config.pluginmanager.register(writer, "tritonmoe-report")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    emulated = any(collection_path.is_relative_to(each) for each in EMULATED)
+    return True if emulated and config.stash[ACTIVE][0] != "gfx942" else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

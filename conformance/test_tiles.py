@@ -21,7 +21,7 @@ from tritonmoe.down import down
 from tritonmoe.gate_up import gate_up
 from tritonmoe.launches import OPTIONAL, Launch, Tile, family, shipped
 from tritonmoe.schedule import schedule
-from tritonmoe.tiles import describable, load_rows, row_tiles, store_rows
+from tritonmoe.tiles import describable, load_rows, row_tiles, store
 
 BLOCK_M, BLOCK_N, BLOCK_K, SHORT = 64, 32, 32, 16
 WIDTH = 80  # two and a half blocks, or steps
@@ -171,24 +171,60 @@ def test_a_tile_holds_its_experts_rows_and_zeros(
 
 
 @triton.jit
-def write_tile(tiles, first, end, column, given, HEIGHT: tl.constexpr, DEPTH: tl.constexpr):
-    row, k = tl.arange(0, HEIGHT), tl.arange(0, DEPTH)
-    store_rows(tiles, tl.load(given + row[:, None] * DEPTH + k[None, :]), first, end, column, HEIGHT, DEPTH)
+def write_tile(
+    rows,
+    tiles,
+    first,
+    end,
+    given,
+    COLUMNS: tl.constexpr,
+    HEIGHT: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    SWAPPED: tl.constexpr,
+    PARTS: tl.constexpr,
+):
+    row, column = tl.arange(0, HEIGHT)[:, None], tl.arange(0, BLOCK_N)[None, :]
+    for n_block in range(2):
+        tile = tl.load(given + row * 2 * BLOCK_N + n_block * BLOCK_N + column)
+        if SWAPPED:
+            tile = tl.trans(tile)
+        store((rows, tiles), tile, (0, first, end, n_block), COLUMNS, HEIGHT, BLOCK_N, SWAPPED, PARTS)
 
 
-def test_a_tile_is_written_to_its_experts_rows_alone(dtype: torch.dtype, device: torch.device) -> None:
+# By pointers or descriptors, turned or not, in how many parts.
+WAYS = {
+    "pointers": (False, False, 1),
+    "turned": (False, True, 1),
+    "whole": (True, False, 1),
+    "halves": (True, False, 2),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_tile_is_written_to_its_experts_rows_alone(
+    way: str, dtype: torch.dtype, device: torch.device
+) -> None:
     """Rounded to the rows' dtype; columns past the last are left out."""
-    height, depth = BLOCK_M, BLOCK_K
-    given = Stream(5, "tile").normal((height, depth)).to(device)
+    described, turned, parts = WAYS[way]
+    height, block_n = BLOCK_M, 64
+    given = Stream(5, "tile").normal((height, 2 * block_n)).float().to(device)
     for first, end in SPANS:
         rows = torch.full((200, WIDTH), -1.0, dtype=dtype, device=device)
         expected, count = rows.clone(), min(max(end - first, 0), height)
-        [tiles] = row_tiles(rows, [height], depth)
-        for column in (0, 64):
-            write_tile[(1,)](tiles, first, end, column, given, HEIGHT=height, DEPTH=depth)
-            expected[first : first + count, column : column + depth] = given[:count, : WIDTH - column].to(
-                dtype
-            )
+        [tiles] = row_tiles(rows if described else None, [height], block_n // parts)
+        write_tile[(1,)](
+            rows,
+            tiles,
+            first,
+            end,
+            given,
+            COLUMNS=WIDTH,
+            HEIGHT=height,
+            BLOCK_N=block_n,
+            SWAPPED=turned,
+            PARTS=parts,
+        )
+        expected[first : first + count] = given[:count, :WIDTH].to(dtype)
         assert torch.equal(rows, expected), (first, end)
 
 

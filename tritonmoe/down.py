@@ -22,7 +22,7 @@ from .tiles import (
     programs,
     row_tiles,
     rows_from,
-    store_rows,
+    store,
     tile_meta,
     tile_total,
 )
@@ -333,33 +333,7 @@ def _tile(
         if TAIL:
             tail_acc = tl.dot(w, tl.trans(tail), tail_acc, input_precision=PRECISION)
 
-    if partial_tiles is not None:
-        # In halves, in turn through the same shared memory: as much as the way to pointers takes.
-        HALF: tl.constexpr = BLOCK_N // 2
-        left, right = tl.split(tl.permute(tl.reshape(acc, (BLOCK_M, 2, HALF)), (0, 2, 1)))
-        store_rows(partial_tiles, left, first_row, last_row, n_block * BLOCK_N, BLOCK_M, HALF)
-        store_rows(partial_tiles, right, first_row, last_row, n_block * BLOCK_N + HALF, BLOCK_M, HALF)
-    else:
-        _store(partial, acc, first_row, last_row, column, hidden, BLOCK_M, SWAPPED)
+    store((partial, partial_tiles), acc, place, hidden, BLOCK_M, BLOCK_N, SWAPPED, 2)
     if TAIL:
-        _store(partial, tail_acc, first_row + BLOCK_M, last_row, column, hidden, TAIL, True)
-
-
-@triton.jit
-def _store(
-    partial,
-    acc,
-    first_row,
-    last_row,
-    column,
-    hidden,
-    HEIGHT: tl.constexpr,
-    SWAPPED: tl.constexpr,
-):
-    """HEIGHT rows, rounded once; acc is [HEIGHT, columns], or [columns, HEIGHT] if SWAPPED."""
-    row = first_row + tl.arange(0, HEIGHT)
-    result = acc.to(partial.dtype.element_ty)
-    if SWAPPED:
-        result = tl.trans(result)
-    out = partial + row.to(tl.int64)[:, None] * hidden + column[None, :]
-    tl.store(out, result, mask=(row < last_row)[:, None] & (column < hidden)[None, :])
+        place = expert, first_row + BLOCK_M, last_row, n_block
+        store((partial, None), tail_acc, place, hidden, TAIL, BLOCK_N, True, 2)

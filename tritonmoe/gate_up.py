@@ -11,7 +11,6 @@ from .dispatch import Calls, calls
 from .launches import Launch
 from .pack import pack, packs
 from .schedule import Schedule
-from .swiglu import store_swiglu
 from .tiles import (
     PER_BATCH,
     describable,
@@ -24,6 +23,7 @@ from .tiles import (
     programs,
     row_tiles,
     rows_from,
+    store,
     tile_meta,
     tile_total,
 )
@@ -382,9 +382,14 @@ def _tile(
     if WIDE:
         gate, up = tl.split(tl.permute(tl.reshape(both, (BLOCK_M, 2, BLOCK_N)), (0, 2, 1)))
     made = activation, activation_tiles
-    store_swiglu(made, gate, up, place, intermediate, BLOCK_M, BLOCK_N, SWAPPED)
+    store(made, swiglu(gate, up), place, intermediate, BLOCK_M, BLOCK_N, SWAPPED, 1)
     if TAIL:
         if WIDE:
             tail_gate, tail_up = tl.split(tl.permute(tl.reshape(tail_both, (2, BLOCK_N, TAIL)), (1, 2, 0)))
         place = expert, first_row + BLOCK_M, last_row, n_block
-        store_swiglu((activation, None), tail_gate, tail_up, place, intermediate, TAIL, BLOCK_N, True)
+        store((activation, None), swiglu(tail_gate, tail_up), place, intermediate, TAIL, BLOCK_N, True, 1)
+
+
+@triton.jit
+def swiglu(gate, up):
+    return gate / (1.0 + tl.exp(-gate)) * up

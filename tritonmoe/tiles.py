@@ -208,8 +208,44 @@ def load_rows(tiles, first_row, last_row, k0, HEIGHT: tl.constexpr, BLOCK_K: tl.
 
 
 @triton.jit
+def store(
+    made,
+    result,
+    place,
+    columns,
+    HEIGHT: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    SWAPPED: tl.constexpr,
+    PARTS: tl.constexpr,
+):
+    """A tile of a product, rounded once: result [HEIGHT, BLOCK_N], turned if SWAPPED, at place's row and
+    column block.
+
+    made: the product's rows, and one of their `row_tiles` for BLOCK_N // PARTS columns, never with SWAPPED,
+    or None to write by pointers. Parts, one or two, go in turn through the same shared memory.
+    """
+    rows, tiles = made
+    _, first_row, last_row, n_block = place
+    result = result.to(rows.dtype.element_ty)
+    if tiles is None:
+        row = first_row + tl.arange(0, HEIGHT)
+        column = n_block * BLOCK_N + tl.arange(0, BLOCK_N)
+        if SWAPPED:
+            result = tl.trans(result)
+        at = rows + row.to(tl.int64)[:, None] * columns + column[None, :]
+        tl.store(at, result, mask=(row < last_row)[:, None] & (column < columns)[None, :])
+    elif PARTS == 1:
+        store_rows(tiles, result, first_row, last_row, n_block * BLOCK_N, HEIGHT, BLOCK_N)
+    else:
+        HALF: tl.constexpr = BLOCK_N // 2
+        left, right = tl.split(tl.permute(tl.reshape(result, (HEIGHT, 2, HALF)), (0, 2, 1)))
+        store_rows(tiles, left, first_row, last_row, n_block * BLOCK_N, HEIGHT, HALF)
+        store_rows(tiles, right, first_row, last_row, n_block * BLOCK_N + HALF, HEIGHT, HALF)
+
+
+@triton.jit
 def store_rows(tiles, rows, first_row, last_row, column, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
-    """rows [HEIGHT, WIDTH] to where `load_rows` reads such, in the tensor's dtype; none from last_row on."""
+    """rows [HEIGHT, WIDTH] to where `load_rows` reads such, in their dtype; none from last_row on."""
     tiles.store([FAR, last_row, FAR - (last_row - first_row), column], rows.reshape(1, 1, HEIGHT, WIDTH))
 
 

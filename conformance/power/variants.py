@@ -127,8 +127,8 @@ VARIANTS = (
             ),
             Edit(
                 "down.py",
-                "    if partial_tiles is not None:\n",
-                "    acc += other\n    if partial_tiles is not None:\n",
+                "    store((partial, partial_tiles), acc,",
+                "    acc += other\n    store((partial, partial_tiles), acc,",
             ),
         ),
     ),
@@ -157,14 +157,14 @@ VARIANTS = (
     Variant(
         "SiLU by exp2",
         ("gate_up", "layer"),
-        (Edit("swiglu.py", "tl.exp(-gate)", "tl.exp2(gate * -1.4426950408889634)"),),
+        (Edit("gate_up.py", "tl.exp(-gate)", "tl.exp2(gate * -1.4426950408889634)"),),
     ),
     Variant(
         "SiLU as the gate times its sigmoid",
         ("gate_up", "layer"),
         (
             Edit(
-                "swiglu.py", "gate / (1.0 + tl.exp(-gate)) * up", "gate * (1.0 / (1.0 + tl.exp(-gate))) * up"
+                "gate_up.py", "gate / (1.0 + tl.exp(-gate)) * up", "gate * (1.0 / (1.0 + tl.exp(-gate))) * up"
             ),
         ),
     ),

@@ -4,6 +4,7 @@ from .fault import CUT, IN_ANOTHER, PASSED, Fault
 
 SWIGLU = "gate / (1.0 + tl.exp(-gate)) * up"
 DOT_GATE = "gate = tl.dot(a, tl.trans(w_gate), gate, input_precision=PRECISION)"
+STORE_DOWN = "store((partial, partial_tiles), acc,"
 DOT_DOWN = "acc = tl.dot(a, tl.trans(w), acc, input_precision=PRECISION)"
 
 FAULTS = (
@@ -11,7 +12,7 @@ FAULTS = (
         "gate-scaled-in-the-sigmoid",
         PASSED,
         "the gate is scaled by 1.02 inside the sigmoid",
-        "swiglu.py",
+        "gate_up.py",
         "tl.exp(-gate)",
         "tl.exp(-1.02 * gate)",
     ),
@@ -19,7 +20,7 @@ FAULTS = (
         "silu-look-alike",
         PASSED,
         "SiLU is a rational function that looks like it",
-        "swiglu.py",
+        "gate_up.py",
         SWIGLU,
         "gate * (0.5 + 0.5 * gate / (1.0 + tl.abs(gate))) * up",
     ),
@@ -27,7 +28,7 @@ FAULTS = (
         "quick-gelu-for-silu",
         "KernelBench #165: wrong kernels accepted by a loose check",
         "GELU's sigmoid form in place of SiLU",
-        "swiglu.py",
+        "gate_up.py",
         "tl.exp(-gate)",
         "tl.exp(-1.702 * gate)",
     ),
@@ -35,7 +36,7 @@ FAULTS = (
         "gate-and-up-swapped",
         "ROCm/ATOM #1410, aiter #4398: gate and up rows in another order than the kernel takes them",
         "SiLU of up, times gate",
-        "swiglu.py",
+        "gate_up.py",
         SWIGLU,
         "up / (1.0 + tl.exp(-up)) * gate",
     ),
@@ -43,7 +44,7 @@ FAULTS = (
         "swiglu-clamped",
         "Liger, sonic-moe, vLLM tests as re-run: small inputs reach no limit",
         "the gate is limited to 7, as in models that clamp it",
-        "swiglu.py",
+        "gate_up.py",
         SWIGLU,
         "tl.minimum(gate, 7.0) / (1.0 + tl.exp(-gate)) * up",
     ),
@@ -51,7 +52,7 @@ FAULTS = (
         "activation-cut",
         "aiter #5151: bfloat16 stores truncated, one ulp each",
         "the activation is cut to bfloat16, not rounded",
-        "swiglu.py",
+        "gate_up.py",
         SWIGLU,
         CUT.format(f"({SWIGLU})"),
     ),
@@ -59,7 +60,7 @@ FAULTS = (
         "activation-rounded-twice",
         "triton #10846: float32 converted through float16",
         "the activation is rounded to float16 and then to its dtype",
-        "swiglu.py",
+        "gate_up.py",
         SWIGLU,
         f"({SWIGLU}).to(tl.float16).to(tl.float32)",
     ),
@@ -67,10 +68,10 @@ FAULTS = (
         "gate-and-up-rounded",
         "arXiv 2606.20128: an extra rounding point stays inside any fixed tolerance",
         "gate and up are rounded to the activation's dtype before SiLU",
-        "swiglu.py",
-        SWIGLU,
-        "gate.to(activation.dtype.element_ty).to(tl.float32) / (1.0 + tl.exp(-gate)) * "
-        "up.to(activation.dtype.element_ty).to(tl.float32)",
+        "gate_up.py",
+        "store(made, swiglu(gate, up),",
+        "store(made, swiglu(gate.to(activation.dtype.element_ty).to(tl.float32), "
+        "up.to(activation.dtype.element_ty).to(tl.float32)),",
     ),
     Fault(
         "half-precision-accumulation",
@@ -124,7 +125,7 @@ FAULTS = (
         "rows-behind-the-expert",
         "fbtriton #2801: out-of-bounds rows written",
         "rows past the expert's last are stored",
-        "swiglu.py",
+        "tiles.py",
         "mask=(row < last_row)[:, None] &",
         "mask=(row >= 0)[:, None] &",
     ),
@@ -165,16 +166,16 @@ FAULTS = (
         "triton #11217: dot2 truncates to bfloat16",
         "the down product is cut to bfloat16, not rounded",
         "down.py",
-        "result = acc.to(partial.dtype.element_ty)",
-        f"result = {CUT.format('acc')}.to(partial.dtype.element_ty)",
+        STORE_DOWN,
+        STORE_DOWN.replace("acc", CUT.format("acc")),
     ),
     Fault(
         "double-rounding",
         "triton #10846: float32 to float16 to the dtype",
         "the down product is rounded twice",
         "down.py",
-        "result = acc.to(partial.dtype.element_ty)",
-        "result = acc.to(tl.float16).to(partial.dtype.element_ty)",
+        STORE_DOWN,
+        STORE_DOWN.replace("acc", "acc.to(tl.float16).to(tl.float32)"),
     ),
     Fault(
         "down-last-column",
@@ -187,10 +188,10 @@ FAULTS = (
     Fault(
         "down-int32-rows",
         "sglang #4727, ROCm/triton #944: offsets past 2**31",
-        "the row's offset in the output is computed in 32 bits",
-        "down.py",
-        "row.to(tl.int64)[:, None] * hidden",
-        "row.to(tl.int32)[:, None] * hidden",
+        "the row's offset in a product is computed in 32 bits",
+        "tiles.py",
+        "row.to(tl.int64)[:, None] * columns",
+        "row.to(tl.int32)[:, None] * columns",
     ),
     Fault(
         "reads-as-zero",

@@ -61,7 +61,9 @@ def test_drawn_configurations_are_legal() -> None:
 
 
 def test_a_correct_layer_passes_and_a_wrong_one_is_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = Variant("wrong", ("gate_up",), (Edit("swiglu.py", "1.0 + tl.exp(-gate)", "1.1 + tl.exp(-gate)"),))
+    wrong = Variant(
+        "wrong", ("gate_up",), (Edit("gate_up.py", "1.0 + tl.exp(-gate)", "1.1 + tl.exp(-gate)"),)
+    )
     right = next(variant for variant in VARIANTS if variant.name == "SiLU by exp2")
     runs = [false_alarms.Run(0, wrong.name, CASE, 1), false_alarms.Run(1, right.name, CASE, 1)]
     monkeypatch.setattr(false_alarms, "VARIANTS", (wrong, right))
