@@ -21,7 +21,7 @@ from tritonmoe.speed.precompile import DroppedLaunches
 
 BACKENDS = {"cuda": (int, 32), "hip": (str, 64)}  # what an architecture is, and a warp's width
 PLAIN, RAGGED = (1024, 512), (1000, 488)  # hidden, intermediate: without and with masks along K
-SIZES = {torch.bfloat16: (PLAIN, RAGGED), torch.float16: (RAGGED,), torch.float32: (PLAIN,)}
+SIZES = {torch.bfloat16: (PLAIN,), torch.float16: (RAGGED,), torch.float32: (PLAIN,)}
 FIGURES = ("vgpr_count", "vgpr_spill_count", "sgpr_spill_count")
 
 
