@@ -69,7 +69,8 @@ def _add_tune(subparsers: argparse._SubParsersAction) -> None:
         "tritonmoe.launches.use(FILE), puts it before the shipped ones.",
     )
     _add_models(parser, required=True)
-    _add_common(parser, skew="0", tokens="1,8,32,128,512,2048,8192")
+    # Between powers of two too, where a tile of 64 or 128 rows leaves most of a second one empty.
+    _add_common(parser, skew="0", tokens="1,8,24,48,96,192,384,768,1536,3072,8192")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the table, JSON")
     parser.add_argument("--heights", type=_numbers, metavar="LIST", help="tile heights; default: by tokens")
     parser.add_argument("--rounds", type=_count, default=4, help="of improving one field; default: 4")
